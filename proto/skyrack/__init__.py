@@ -1,0 +1,1 @@
+"""What flight and ground agree on: the contract and the little code that both need."""
