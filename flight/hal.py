@@ -1,0 +1,259 @@
+"""What flight software may ask of hardware: one protocol per kind of device, and how a device is found.
+
+Flight code knows these protocols and nothing else. Drivers are looked up by name in the entry-point group
+``skyrack.devices``; each entry is a factory ``(name, settings, environment) -> device``.
+
+Every read is asynchronous and returns a :class:`Reading`. A driver that cannot read raises nothing for a passing
+fault: it returns its last value with quality ``STALE`` or ``ABSENT``, so that control goes on with eyes open.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from skyrack.clock import Clock
+
+T = TypeVar("T")
+
+Vector = tuple[float, float, float]
+
+
+class Quality(enum.Enum):
+    """How far a reading may be trusted."""
+
+    GOOD = "good"
+    STALE = "stale"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """A value, when it was true (mission time) and how far to trust it."""
+
+    value: T
+    mission_time_seconds: float
+    quality: Quality = Quality.GOOD
+
+    @property
+    def good(self) -> bool:
+        """Whether control may act on the value."""
+        return self.quality is Quality.GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class BatteryState:
+    """Terminal voltage (V), current (A, charging positive) and cell temperature (degrees Celsius)."""
+
+    voltage_volts: float
+    current_amperes: float
+    temperature_celsius: float
+
+
+@dataclass(frozen=True, slots=True)
+class OrbitFix:
+    """Position (m) and velocity (m/s), TEME of date."""
+
+    position_meters: Vector
+    velocity_meters_per_second: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class LaserReading:
+    """What a laser terminal reports of itself.
+
+    Angles are in the terminal's frame: azimuth and elevation of the line of sight, satellite orbital frame (x along
+    the velocity, z to the Earth's centre, y completes it), radians. ``tracking_error_radians`` is the quadrant
+    detector's (azimuth, elevation) offset; it means something only when ``received_power_watts`` is over the
+    detector's threshold.
+    """
+
+    azimuth_radians: float
+    elevation_radians: float
+    received_power_watts: float
+    tracking_error_radians: tuple[float, float]
+    slewing: bool
+
+
+@runtime_checkable
+class Battery(Protocol):
+    """Battery monitor."""
+
+    async def read(self) -> Reading[BatteryState]: ...
+
+
+class SolarArray(Protocol):
+    """Power taken from the solar array, W."""
+
+    async def read(self) -> Reading[float]: ...
+
+
+class LoadSwitch(Protocol):
+    """A switch with a power meter behind it."""
+
+    async def read_watts(self) -> Reading[float]: ...
+
+    async def is_closed(self) -> Reading[bool]: ...
+
+    async def set_closed(self, closed: bool) -> None: ...  # noqa: FBT001
+
+
+class TemperatureSensor(Protocol):
+    """Temperature, degrees Celsius."""
+
+    async def read(self) -> Reading[float]: ...
+
+
+class Pump(Protocol):
+    """Coolant pump; duty 0 to 1."""
+
+    async def read_duty(self) -> Reading[float]: ...
+
+    async def set_duty(self, duty_ratio: float) -> None: ...
+
+
+class Heater(Protocol):
+    """Heater with an on-off switch; ``watts`` is its rating."""
+
+    watts: float
+
+    async def is_on(self) -> Reading[bool]: ...
+
+    async def set_on(self, on: bool) -> None: ...  # noqa: FBT001
+
+
+class GnssReceiver(Protocol):
+    """Position and velocity."""
+
+    async def read(self) -> Reading[OrbitFix]: ...
+
+
+class LaserTerminal(Protocol):
+    """A pointing, acquisition and tracking head with a transmitter and a quadrant detector."""
+
+    async def read(self) -> Reading[LaserReading]: ...
+
+    async def point(
+        self, azimuth_radians: float, elevation_radians: float, point_ahead: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
+        """Turn the line of sight to these angles; the transmit beam leads it by ``point_ahead`` (radians)."""
+        ...
+
+    async def set_transmitter(self, on: bool) -> None: ...  # noqa: FBT001
+
+
+class WorkState(enum.Enum):
+    """Life of one piece of work on a rack node."""
+
+    RUNNING = "running"
+    EXITED = "exited"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a rack node is asked to run.
+
+    ``work_id`` names job and attempt and is the key for re-adoption after a restart. Paths are absolute; in the
+    twin they are ``None`` and the node runs a model of ``expected_seconds`` at ``power_watts``.
+    """
+
+    work_id: str
+    command: tuple[str, ...]
+    power_watts: float
+    memory_bytes: int
+    cores: int
+    grace_seconds: float
+    limit_seconds: float
+    expected_seconds: float
+    disk_bytes: int = 0
+    work_dir: Path | None = None
+    input_dir: Path | None = None
+    output_dir: Path | None = None
+    checkpoint_dir: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkReport:
+    """State of a piece of work; energies in joules of mission time, times in mission seconds."""
+
+    state: WorkState
+    exit_code: int | None = None
+    reason: str = ""
+    progress_ratio: float = 0.0
+    energy_joules: float = 0.0
+    run_seconds: float = 0.0
+    stderr_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """Draw of a rack node (W), whether it is powered, and the work it runs."""
+
+    powered: bool
+    draw_watts: float
+    cap_watts: float
+    running: tuple[str, ...]
+
+
+class RackNode(Protocol):
+    """A computer in the rack: runs work, draws power, dies when its load switch opens."""
+
+    idle_watts: float
+    peak_watts: float
+
+    async def read(self) -> Reading[NodeState]: ...
+
+    async def start(self, work: Work) -> None:
+        """Begin, or adopt when this work_id is already running or finished here (never runs a finished one again).
+
+        Raises:
+            DeviceError: the node is off, or cannot run it; the sentence says why.
+        """
+        ...
+
+    async def stop(self, work_id: str) -> None:
+        """Ask to end (SIGTERM, then SIGKILL after the work's grace). Returns at once; see :meth:`report`."""
+        ...
+
+    async def report(self, work_id: str) -> WorkReport | None:
+        """What is known of this work; ``None`` when this node never had it."""
+        ...
+
+    async def forget(self, work_id: str) -> None:
+        """Drop what is kept of an ended work: its final status is safe elsewhere."""
+        ...
+
+    async def set_power_cap(self, watts: float) -> None: ...
+
+    async def close(self) -> None:
+        """Let go without stopping work that runs: a restarted service adopts it."""
+        ...
+
+
+class DeviceError(Exception):
+    """A device cannot do what it was asked; the message names the device and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEnvironment:
+    """What a driver may use. ``attachments`` carries what the run provides: the plant's address, directories."""
+
+    satellite: str
+    clock: Clock
+    rng: random.Random
+    state_dir: Path | None
+    attachments: Mapping[str, object] = field(default_factory=dict)
+
+
+class DeviceFactory(Protocol):
+    """What an entry point of ``skyrack.devices`` is."""
+
+    def __call__(self, name: str, settings: Mapping[str, object], environment: DeviceEnvironment) -> object: ...
