@@ -85,37 +85,53 @@ class LaserReading:
 class Battery(Protocol):
     """Battery monitor."""
 
-    async def read(self) -> Reading[BatteryState]: ...
+    async def read(self) -> Reading[BatteryState]:
+        """Measure the battery."""
+        ...
 
 
 class SolarArray(Protocol):
-    """Power taken from the solar array, W."""
+    """Power taken from the solar array."""
 
-    async def read(self) -> Reading[float]: ...
+    async def read(self) -> Reading[float]:
+        """Measure, W."""
+        ...
 
 
 class LoadSwitch(Protocol):
     """A switch with a power meter behind it."""
 
-    async def read_watts(self) -> Reading[float]: ...
+    async def read_watts(self) -> Reading[float]:
+        """Measure what flows through the switch, W."""
+        ...
 
-    async def is_closed(self) -> Reading[bool]: ...
+    async def is_closed(self) -> Reading[bool]:
+        """Whether the load is powered."""
+        ...
 
-    async def set_closed(self, closed: bool) -> None: ...  # noqa: FBT001
+    async def set_closed(self, closed: bool) -> None:
+        """Power the load, or cut it."""
+        ...
 
 
 class TemperatureSensor(Protocol):
-    """Temperature, degrees Celsius."""
+    """Thermometer."""
 
-    async def read(self) -> Reading[float]: ...
+    async def read(self) -> Reading[float]:
+        """Measure, degrees Celsius."""
+        ...
 
 
 class Pump(Protocol):
     """Coolant pump; duty 0 to 1."""
 
-    async def read_duty(self) -> Reading[float]: ...
+    async def read_duty(self) -> Reading[float]:
+        """Duty that the pump really runs at."""
+        ...
 
-    async def set_duty(self, duty_ratio: float) -> None: ...
+    async def set_duty(self, duty_ratio: float) -> None:
+        """Command a duty."""
+        ...
 
 
 class Heater(Protocol):
@@ -123,21 +139,29 @@ class Heater(Protocol):
 
     watts: float
 
-    async def is_on(self) -> Reading[bool]: ...
+    async def is_on(self) -> Reading[bool]:
+        """Whether the heater is powered."""
+        ...
 
-    async def set_on(self, on: bool) -> None: ...  # noqa: FBT001
+    async def set_on(self, on: bool) -> None:
+        """Power the heater, or cut it."""
+        ...
 
 
 class GnssReceiver(Protocol):
     """Position and velocity."""
 
-    async def read(self) -> Reading[OrbitFix]: ...
+    async def read(self) -> Reading[OrbitFix]:
+        """Measure the orbit."""
+        ...
 
 
 class LaserTerminal(Protocol):
     """A pointing, acquisition and tracking head with a transmitter and a quadrant detector."""
 
-    async def read(self) -> Reading[LaserReading]: ...
+    async def read(self) -> Reading[LaserReading]:
+        """Read angles and detector."""
+        ...
 
     async def point(
         self, azimuth_radians: float, elevation_radians: float, point_ahead: tuple[float, float] = (0.0, 0.0)
@@ -145,7 +169,9 @@ class LaserTerminal(Protocol):
         """Turn the line of sight to these angles; the transmit beam leads it by ``point_ahead`` (radians)."""
         ...
 
-    async def set_transmitter(self, on: bool) -> None: ...  # noqa: FBT001
+    async def set_transmitter(self, on: bool) -> None:
+        """Switch the transmit laser."""
+        ...
 
 
 class WorkState(enum.Enum):
@@ -209,7 +235,9 @@ class RackNode(Protocol):
     idle_watts: float
     peak_watts: float
 
-    async def read(self) -> Reading[NodeState]: ...
+    async def read(self) -> Reading[NodeState]:
+        """Measure draw and state."""
+        ...
 
     async def start(self, work: Work) -> None:
         """Begin, or adopt when this work_id is already running or finished here (never runs a finished one again).
@@ -231,7 +259,9 @@ class RackNode(Protocol):
         """Drop what is kept of an ended work: its final status is safe elsewhere."""
         ...
 
-    async def set_power_cap(self, watts: float) -> None: ...
+    async def set_power_cap(self, watts: float) -> None:
+        """Bound the node's draw; work slows down to obey."""
+        ...
 
     async def close(self) -> None:
         """Let go without stopping work that runs: a restarted service adopts it."""
@@ -256,4 +286,10 @@ class DeviceEnvironment:
 class DeviceFactory(Protocol):
     """What an entry point of ``skyrack.devices`` is."""
 
-    def __call__(self, name: str, settings: Mapping[str, object], environment: DeviceEnvironment) -> object: ...
+    def __call__(self, name: str, settings: Mapping[str, object], environment: DeviceEnvironment) -> object:
+        """Make the device ``name``.
+
+        Raises:
+            DeviceError: the settings do not fit, or the device is not there.
+        """
+        ...

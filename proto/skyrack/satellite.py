@@ -14,6 +14,7 @@ from msgspec import Meta
 from skyrack import files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -22,11 +23,7 @@ Ratio = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 
 
-class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class Array(_Struct):
+class Array(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Solar array; ``tracking`` turns it to the Sun, else it looks along the orbit normal's sunny side."""
 
     area_m2: Positive
@@ -36,7 +33,7 @@ class Array(_Struct):
     tracking: bool = True
 
 
-class Battery(_Struct):
+class Battery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Battery; efficiency each way."""
 
     capacity_watt_hours: Positive
@@ -50,7 +47,7 @@ class Battery(_Struct):
     initial_state_of_charge_ratio: Ratio = 0.95
 
 
-class Thermal(_Struct):
+class Thermal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Thermal network: one chip per rack node -> cold plate -> loop -> radiator; battery and bus beside."""
 
     chip_heat_capacity_joules_per_kelvin: Positive
@@ -75,7 +72,7 @@ class Thermal(_Struct):
     initial_celsius: float = 20.0
 
 
-class Load(_Struct):
+class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A consumer behind a switch. Lower priority is shed first; priority 0 may never be shed."""
 
     name: Name
@@ -84,7 +81,7 @@ class Load(_Struct):
     priority: Annotated[int, Meta(ge=0, le=100)] = 50
 
 
-class Heater(_Struct):
+class Heater(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A heater on a thermal node, behind its own switch."""
 
     name: Name
@@ -92,7 +89,7 @@ class Heater(_Struct):
     watts: Positive
 
 
-class RackNode(_Struct):
+class RackNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A computer of the rack; also a load behind a switch of the same name."""
 
     name: Name
@@ -103,7 +100,7 @@ class RackNode(_Struct):
     priority: Annotated[int, Meta(ge=1, le=100)] = 10
 
 
-class Laser(_Struct):
+class Laser(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A laser terminal."""
 
     name: Name
@@ -123,21 +120,21 @@ class Laser(_Struct):
     watts: Positive = 60.0
 
 
-class Antenna(_Struct):
+class Antenna(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The low-rate antenna to ground stations."""
 
     rate_bits_per_second: Positive = 256e3
     watts: Positive = 15.0
 
 
-class Device(_Struct):
+class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which driver serves a device, with settings of its own (noise, bias, bus, address...)."""
 
     driver: str
-    settings: dict[str, float | int | str | bool] = {}
+    settings: dict[str, float | int | str | bool] = msgspec.field(default_factory=dict)
 
 
-class SatelliteFile(_Struct):
+class SatelliteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A satellite's design."""
 
     name: str
@@ -150,20 +147,22 @@ class SatelliteFile(_Struct):
     heaters: tuple[Heater, ...] = ()
     nodes: Annotated[tuple[RackNode, ...], Meta(min_length=1)]
     lasers: tuple[Laser, ...] = ()
-    antenna: Antenna = Antenna()
+    antenna: Antenna = msgspec.field(default_factory=Antenna)
     # Drivers by device name; a device that is not named here gets the run's default driver.
-    devices: dict[str, Device] = {}
+    devices: dict[str, Device] = msgspec.field(default_factory=dict)
     # Limits by "Message.field" where they differ from the dictionary's: {red_high = 80}.
-    limits: dict[str, dict[Literal["red_low", "yellow_low", "yellow_high", "red_high"], float]] = {}
+    limits: dict[str, dict[Literal["red_low", "yellow_low", "yellow_high", "red_high"], float]] = msgspec.field(
+        default_factory=dict
+    )
     # Parameters by "service.name".
-    parameters: dict[str, float] = {}
+    parameters: dict[str, float] = msgspec.field(default_factory=dict)
 
     def load_names(self) -> tuple[str, ...]:
         """Everything behind a switch: loads, rack nodes, lasers."""
         return tuple(item.name for item in (*self.loads, *self.nodes, *self.lasers))
 
 
-class Satellite(_Struct):
+class Satellite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A satellite of the constellation and its orbit (mean elements at the constellation's epoch)."""
 
     name: Name
@@ -176,7 +175,7 @@ class Satellite(_Struct):
     argument_of_perigee_degrees: float = 0.0
 
 
-class RelayShell(_Struct):
+class RelayShell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A Walker delta shell of relay satellites (Starlink): total/planes/phasing."""
 
     name: Name = "relay"
@@ -188,7 +187,7 @@ class RelayShell(_Struct):
     raan_degrees: float = 0.0
 
 
-class GroundStation(_Struct):
+class GroundStation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A ground antenna."""
 
     name: Name
@@ -198,7 +197,7 @@ class GroundStation(_Struct):
     minimum_elevation_degrees: Annotated[float, Meta(ge=0, le=90)] = 5.0
 
 
-class ConstellationFile(_Struct):
+class ConstellationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Who flies where, over which relays and stations, from which epoch (UTC)."""
 
     name: str
@@ -227,21 +226,17 @@ def load_satellite(path: Path) -> SatelliteFile:
     thermal_nodes = {"cold-plate", "loop", "radiator", "battery", *(node.name for node in satellite.nodes)}
     for heater in satellite.heaters:
         if heater.node not in thermal_nodes:
-            right = f"one of {', '.join(sorted(thermal_nodes))}"
-            raise files.FileError(path, f"heaters.{heater.name}.node", heater.node, right)
+            right = f"there is no such thermal node; known are {', '.join(sorted(thermal_nodes))}"
+            raise files.FileError(path, right, key=f"heaters.{heater.name}.node", value=heater.node)
     for node in satellite.nodes:
         if node.idle_watts >= node.peak_watts:
-            raise files.FileError(
-                path, f"nodes.{node.name}.idle_watts", node.idle_watts, f"less than peak_watts = {node.peak_watts:g}"
-            )
+            right = f"must be less than peak_watts = {node.peak_watts:g}"
+            raise files.FileError(path, right, key=f"nodes.{node.name}.idle_watts", value=node.idle_watts)
     battery = satellite.battery
     if battery.floor_ratio >= battery.initial_state_of_charge_ratio:
-        raise files.FileError(
-            path,
-            "battery.initial_state_of_charge_ratio",
-            battery.initial_state_of_charge_ratio,
-            f"more than floor_ratio = {battery.floor_ratio:g}",
-        )
+        right = f"must be more than floor_ratio = {battery.floor_ratio:g}"
+        initial = battery.initial_state_of_charge_ratio
+        raise files.FileError(path, right, key="battery.initial_state_of_charge_ratio", value=initial)
     return satellite
 
 
@@ -256,23 +251,22 @@ def load_constellation(path: Path) -> tuple[ConstellationFile, dict[str, Satelli
     """
     constellation = files.load(path, ConstellationFile)
     if constellation.epoch.tzinfo is None:
-        raise files.FileError(path, "epoch", constellation.epoch.isoformat(), "a time with its zone: 2026-03-20T00:00:00Z")
+        right = "must be a time with its zone: 2026-03-20T00:00:00Z"
+        raise files.FileError(path, right, key="epoch", value=constellation.epoch.isoformat())
     _check_unique(path, "satellites.name", [satellite.name for satellite in constellation.satellites])
     _check_unique(path, "stations.name", [station.name for station in constellation.stations])
     designs: dict[str, SatelliteFile] = {}
     by_file: dict[str, SatelliteFile] = {}
     for satellite in constellation.satellites:
         if satellite.file not in by_file:
-            beside = path.parent / satellite.file
-            found = beside if beside.is_file() else files.shipped("satellites", satellite.file)
-            by_file[satellite.file] = load_satellite(found)
+            by_file[satellite.file] = load_satellite(files.find("satellites", satellite.file, beside=path))
         designs[satellite.name] = by_file[satellite.file]
     return constellation, designs
 
 
-def _check_unique(path: Path, key: str, names: tuple[str, ...] | list[str]) -> None:
+def _check_unique(path: Path, key: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise files.FileError(path, key, name, "a name that no other has")
+            raise files.FileError(path, "must be a name that no other has", key=key, value=name)
         seen.add(name)
