@@ -159,7 +159,8 @@ class SatelliteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     def load_names(self) -> tuple[str, ...]:
         """Everything behind a switch: loads, rack nodes, lasers."""
-        return tuple(item.name for item in (*self.loads, *self.nodes, *self.lasers))
+        named: list[Load | RackNode | Laser] = [*self.loads, *self.nodes, *self.lasers]
+        return tuple(item.name for item in named)
 
 
 class Satellite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
