@@ -69,9 +69,10 @@ class LaserReading:
     """What a laser terminal reports of itself.
 
     Angles are in the terminal's frame: azimuth and elevation of the line of sight, satellite orbital frame (x along
-    the velocity, z to the Earth's centre, y completes it), radians. ``tracking_error_radians`` is the quadrant
-    detector's (azimuth, elevation) offset; it means something only when ``received_power_watts`` is over the
-    detector's threshold.
+    the velocity, z to the Earth's centre, y completes it), radians. Azimuth turns from x towards y; elevation is
+    positive away from the Earth (towards -z). ``tracking_error_radians`` is the quadrant detector's offset, partner
+    minus line of sight, as (azimuth * cos(elevation), elevation); it means something only when
+    ``received_power_watts`` is over the detector's threshold.
     """
 
     azimuth_radians: float
@@ -164,9 +165,19 @@ class LaserTerminal(Protocol):
         ...
 
     async def point(
-        self, azimuth_radians: float, elevation_radians: float, point_ahead: tuple[float, float] = (0.0, 0.0)
+        self,
+        azimuth_radians: float,
+        elevation_radians: float,
+        point_ahead: tuple[float, float] = (0.0, 0.0),
+        rates: tuple[float, float] = (0.0, 0.0),
+        at_seconds: float | None = None,
     ) -> None:
-        """Turn the line of sight to these angles; the transmit beam leads it by ``point_ahead`` (radians)."""
+        """Turn the line of sight so that it passes these angles at mission time ``at_seconds`` (default: now).
+
+        The terminal goes on at ``rates`` (azimuth, elevation; radians per second) until the next command, so the
+        line of sight stays on a moving partner between commands. The transmit beam leads it by ``point_ahead``
+        (azimuth * cos(elevation), elevation; radians).
+        """
         ...
 
     async def set_transmitter(self, on: bool) -> None:
