@@ -1,0 +1,20 @@
+"""Constants of the Earth and the Sun, SI units."""
+
+from typing import Final
+
+# WGS 84.
+EARTH_RADIUS_METERS: Final = 6_378_137.0
+EARTH_FLATTENING: Final = 1.0 / 298.257223563
+# IAU 2012 and IAU 2015 (nominal radius).
+ASTRONOMICAL_UNIT_METERS: Final = 149_597_870_700.0
+SUN_RADIUS_METERS: Final = 695_700_000.0
+# WGS 72, SGP4's own constants: elements are fitted with them.
+SGP4_EARTH_RADIUS_METERS: Final = 6_378_135.0
+SGP4_GRAVITY_METERS3_PER_SECOND2: Final = 3.986008e14
+
+UNIX_EPOCH_JULIAN_DAY: Final = 2_440_587.5
+J2000_MISSION_SECONDS: Final = 946_728_000.0
+# 37 leap seconds since 2017, and 32.184 s.
+TERRESTRIAL_TIME_MINUS_UTC_SECONDS: Final = 69.184
+SECONDS_PER_DAY: Final = 86_400.0
+SECONDS_PER_CENTURY: Final = 36_525.0 * SECONDS_PER_DAY
