@@ -96,18 +96,18 @@ def orbital_frame(position: Vector, velocity: Vector) -> tuple[Vector, Vector, V
 def azimuth_elevation(direction: Vector, frame: tuple[Vector, Vector, Vector]) -> tuple[float, float]:
     """Angles of a TEME direction in an orbital frame, radians.
 
-    Azimuth turns from x (velocity) towards y, -pi to pi; elevation rises from the x-y plane (the local horizontal)
-    towards z, so it is positive below the horizon, on the Earth's side.
+    Azimuth turns from x (velocity) towards y, -pi to pi; elevation rises from the local horizontal away from the
+    Earth (towards -z).
     """
     x, y, z = (dot(direction, axis) for axis in frame)
-    return math.atan2(y, x), math.atan2(z, math.hypot(x, y))
+    return math.atan2(y, x), math.atan2(-z, math.hypot(x, y))
 
 
 def direction_from_angles(azimuth: float, elevation: float, frame: tuple[Vector, Vector, Vector]) -> Vector:
     """TEME unit vector of angles in an orbital frame: the inverse of :func:`azimuth_elevation`."""
     along = math.cos(elevation) * math.cos(azimuth)
     across = math.cos(elevation) * math.sin(azimuth)
-    down = math.sin(elevation)
+    down = -math.sin(elevation)
     x, y, z = frame
     return (
         along * x[0] + across * y[0] + down * z[0],
