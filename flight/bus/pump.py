@@ -1,0 +1,89 @@
+"""A ZeroMQ socket driven straight from the event loop.
+
+The descriptor of a ZeroMQ socket is edge-triggered, and any call on the socket may swallow the edge. Two rules keep it
+from falling silent: once woken, read until there is nothing left; and after every send or connect, look again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import zmq
+
+# Messages read in one turn of the loop; the rest waits for the next turn, so that timers and other sockets get theirs.
+MESSAGES_PER_TURN = 64
+
+
+class Pump:
+    """Calls ``receive`` until it raises zmq.Again, whenever the socket may have something.
+
+    ``writable`` is called whenever the socket may have become able to send.
+    """
+
+    __slots__ = ("_loop", "_pending", "_receive", "_running", "_writable", "socket")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        socket: zmq.Socket[bytes],
+        receive: Callable[[], None],
+        writable: Callable[[], None] | None = None,
+    ) -> None:
+        self.socket = socket
+        self._loop = loop
+        self._receive = receive
+        self._writable = writable
+        self._pending = False
+        self._running = False
+
+    def start(self) -> None:
+        self._running = True
+        self._loop.add_reader(self.socket.FD, self._drain)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """To be called after each call that may have swallowed the edge; one look per turn is enough."""
+        if not self._pending and self._running:
+            self._pending = True
+            self._loop.call_soon(self._drain_pending)
+
+    def stop(self) -> None:
+        if self._running:
+            self._running = False
+            self._loop.remove_reader(self.socket.FD)
+
+    def read_all(self) -> None:
+        """Read until there is nothing left, now."""
+        try:
+            while self._running:
+                self._receive()
+        except zmq.Again:
+            pass
+
+    def _drain_pending(self) -> None:
+        self._pending = False
+        self._drain()
+
+    def _drain(self) -> None:
+        if not self._running:
+            return
+        events = self.socket.get(zmq.EVENTS)
+        if events & zmq.POLLOUT and self._writable is not None:
+            self._writable()
+        if not events & zmq.POLLIN:
+            return
+        receive = self._receive
+        receive()
+        # Asking whether there is more costs less than the exception that says there is not; for a burst it is the other
+        # way round.
+        if not self._running or not self.socket.get(zmq.EVENTS) & zmq.POLLIN:
+            return
+        try:
+            for _ in range(MESSAGES_PER_TURN - 1):
+                receive()
+                if not self._running:
+                    return
+        except zmq.Again:
+            return
+        self.look_again()

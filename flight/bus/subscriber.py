@@ -1,0 +1,210 @@
+"""The subscribing half of a bus: one SUB socket, connected to every service that this one listens to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import zmq
+from google.protobuf.message import DecodeError, Message
+
+from flight.bus.contract import is_state
+from flight.bus.counters import BusCounters
+from flight.bus.pump import Pump
+from flight.bus.wire import NULL_TOPIC, prefix_of, split_topic
+from skyrack.v1.common_pb2 import Header
+
+Handler = Callable[[Any, Header, str], Awaitable[None] | None]
+RawHandler = Callable[[bytes, bytes, bytes], None]
+Run = Callable[[Handler, Message, Header, str], None]
+OnMalformed = Callable[[str, str], None]
+
+_NOBLOCK = int(zmq.NOBLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscription:
+    source: str
+    message_type: type[Message]
+    key: str | None
+    handler: Handler
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One topic from one source, as received."""
+
+    key: str
+    state: bool
+    parse: Callable[[bytes], Message] | None = None
+    handlers: list[Handler] = field(default_factory=list)
+    incarnation: int = -1
+    sequence: int = 0
+    last: tuple[Message, Header] | None = None
+
+
+class Subscriber:
+    """Receives, checks, counts gaps, parses once, and calls every handler of a message.
+
+    ``run`` calls one handler and deals with what it raises; ``on_malformed(source, reason)`` hears of frames dropped.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        socket: zmq.Socket[bytes],
+        counters: BusCounters,
+        run: Run,
+        on_malformed: OnMalformed,
+    ) -> None:
+        self._loop = loop
+        self._socket = socket
+        self._recv = socket.recv
+        self._counters = counters
+        self._run = run
+        self._on_malformed = on_malformed
+        self._subscriptions: list[_Subscription] = []
+        self._streams: dict[tuple[bytes, str], _Stream] = {}
+        self._prefixes: set[bytes] = set()
+        self._raw: list[RawHandler] = []
+        self._held: deque[tuple[bytes, bytes, bytes]] | None = None
+        self.pump = Pump(loop, socket, self._receive)
+
+    def subscribe(self, source: str, message_type: type[Message], handler: Handler, key: str | None) -> None:
+        """Call ``handler`` with every message of that type (and instance) from ``source``."""
+        subscription = _Subscription(source, message_type, key, handler)
+        self._subscriptions.append(subscription)
+        for (topic, stream_source), stream in self._streams.items():
+            if stream_source == source and topic.startswith(prefix_of(message_type, key)):
+                self._add_late(stream, subscription)
+        self._add_prefix(prefix_of(message_type, key))
+
+    def subscribe_raw(self, handler: RawHandler) -> None:
+        """Call ``handler(topic, header, payload)`` with everything from all connected services."""
+        self._raw.append(handler)
+        self._add_prefix(b"")
+
+    def _add_prefix(self, prefix: bytes) -> None:
+        if prefix not in self._prefixes:
+            self._prefixes.add(prefix)
+            self._socket.set(zmq.SUBSCRIBE, prefix)
+            self.pump.look_again()
+
+    def _add_late(self, stream: _Stream, subscription: _Subscription) -> None:
+        """The publisher sends its last value once to this service; later handlers get it from here."""
+        stream.handlers.append(subscription.handler)
+        if stream.last is not None:
+            message, header = stream.last
+            self._loop.call_soon(self._run, subscription.handler, message, header, stream.key)
+        stream.parse = subscription.message_type.FromString
+        stream.state = is_state(subscription.message_type)
+
+    def connect(self, address: str) -> None:
+        self._socket.connect(address)
+        self.pump.look_again()
+
+    def disconnect(self, address: str) -> None:
+        """Let go of a publisher; what it has sent is kept and handled in the loop's next turn."""
+        self._held = deque() if self._held is None else self._held
+        self.pump.read_all()
+        held, self._held = self._held, None
+        self._socket.disconnect(address)
+        self._loop.call_soon(self._deliver_held, held)
+
+    def _deliver_held(self, held: deque[tuple[bytes, bytes, bytes]]) -> None:
+        while held:
+            self._handle(*held.popleft())
+
+    def _receive(self) -> None:
+        """One message, which is one [topic][Header][payload], or several of them for a newcomer."""
+        recv = self._recv
+        topic = recv(_NOBLOCK)
+        if (topic == NULL_TOPIC or not topic.endswith(b"\0")) and self._skip_if_malformed(topic):
+            return
+        header = recv(_NOBLOCK)
+        frame = recv(_NOBLOCK, copy=False)
+        if frame.more:
+            self._receive_several([topic, header, frame.bytes])
+        elif self._held is not None:
+            self._held.append((topic, header, frame.bytes))
+        else:
+            self._handle(topic, header, frame.bytes)
+
+    def _receive_several(self, frames: list[bytes]) -> None:
+        frames.extend(self._socket.recv_multipart(_NOBLOCK))
+        if len(frames) % 3:
+            self._malformed("", f"a message of {len(frames)} frames; it must be [topic][Header][payload]")
+            return
+        for index in range(0, len(frames), 3):
+            triple = (frames[index], frames[index + 1], frames[index + 2])
+            if self._held is not None:
+                self._held.append(triple)
+            else:
+                self._handle(*triple)
+
+    def _skip_if_malformed(self, topic: bytes) -> bool:
+        count = 1
+        while self._socket.get(zmq.RCVMORE):
+            self._recv(_NOBLOCK)
+            count += 1
+        if topic != NULL_TOPIC or count > 1:
+            self._malformed("", f"{count} frames that begin with {topic[:80]!r}, which is not a topic")
+        return True
+
+    def _malformed(self, source: str, reason: str) -> None:
+        self._counters.malformed += 1
+        self._on_malformed(source, reason)
+
+    def _handle(self, topic: bytes, header_bytes: bytes, payload: bytes) -> None:
+        counters = self._counters
+        try:
+            header = Header.FromString(header_bytes)
+            source = header.source
+            stream = self._streams.get((topic, source)) or self._new_stream(topic, source)
+        except (DecodeError, ValueError) as error:
+            self._malformed("", f"the header of {topic[:80]!r} cannot be read: {error}")
+            return
+        sequence = header.sequence
+        if header.incarnation != stream.incarnation:
+            stream.incarnation = header.incarnation
+        elif sequence != stream.sequence + 1:
+            if sequence <= stream.sequence:
+                counters.duplicates += 1
+                return
+            counters.missed += sequence - stream.sequence - 1
+        stream.sequence = sequence
+        for raw in self._raw:
+            raw(topic, header_bytes, payload)
+        parse = stream.parse
+        if parse is None:
+            return
+        try:
+            message = parse(payload)
+        except DecodeError as error:
+            self._malformed(source, f"the payload of {topic[:80]!r} from {source} cannot be read: {error}")
+            return
+        counters.received += 1
+        if stream.state:
+            stream.last = (message, header)
+        run = self._run
+        key = stream.key
+        for handler in stream.handlers:
+            run(handler, message, header, key)
+
+    def _new_stream(self, topic: bytes, source: str) -> _Stream:
+        name, key = split_topic(topic)
+        if not source:
+            raise ValueError("it names no source")
+        stream = _Stream(key, False)
+        for subscription in self._subscriptions:
+            if subscription.source != source or subscription.message_type.DESCRIPTOR.full_name != name:
+                continue
+            if subscription.key is None or subscription.key == key:
+                stream.handlers.append(subscription.handler)
+                stream.parse = subscription.message_type.FromString
+                stream.state = is_state(subscription.message_type)
+        self._streams[topic, source] = stream
+        return stream
