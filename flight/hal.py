@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from skyrack.clock import Clock
+    from skyrack.satellite import SatelliteFile
 
 T = TypeVar("T")
 
@@ -202,6 +203,7 @@ class Work:
     """
 
     work_id: str
+    # Run in work_dir/program.
     command: tuple[str, ...]
     power_watts: float
     memory_bytes: int
@@ -292,6 +294,8 @@ class DeviceEnvironment:
     rng: random.Random
     state_dir: Path | None
     attachments: Mapping[str, object] = field(default_factory=dict)
+    # The satellite's design: ratings of what the device stands for.
+    design: SatelliteFile | None = None
 
 
 class DeviceFactory(Protocol):
