@@ -102,8 +102,7 @@ class _Connection:
             if len(transactions) == 1:
                 outcomes.append((transactions[0](connection), None))
             else:
-                for transaction in transactions:
-                    outcomes.append(self._nested(connection, transaction))
+                outcomes.extend(self._nested(connection, transaction) for transaction in transactions)
             connection.execute("COMMIT")
         except BaseException as error:
             self._roll_back(connection)
@@ -198,9 +197,7 @@ class Database:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)"
             )
-            row = connection.execute(
-                "SELECT version FROM schema_versions WHERE component = ?", (component,)
-            ).fetchone()
+            row = connection.execute("SELECT version FROM schema_versions WHERE component = ?", (component,)).fetchone()
             done = row[0] if row else 0
             if done > len(steps):
                 raise ValueError(

@@ -1,0 +1,305 @@
+"""One end of delivery: accepts items to send, and takes frames in. The asyncio shell around sender and receiver."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from skyrack.clock import Clock
+from skyrack.database import Database, StorageError
+from skyrack.delivery import store
+from skyrack.delivery.frames import FrameCodec, FrameRefusedError, Refusal
+from skyrack.delivery.intake import Intake, ItemHandler, acknowledgements_for, take
+from skyrack.delivery.ledger import ReceivedLedger, SentLedger, received_ledgers, sent_ledgers
+from skyrack.delivery.receiver import Delivered
+from skyrack.delivery.sender import Sender
+from skyrack.delivery.settings import MAXIMUM_ITEM_BYTES, DeliverySettings
+from skyrack.signing import KeyRing, Right, SigningKey
+from skyrack.v1.backhaul_pb2 import Acknowledgement, Frame
+from skyrack.v1.options_pb2 import STREAM_STATUS
+
+
+@dataclass(slots=True)
+class EndpointCounters:
+    """What an endpoint did since its start."""
+
+    sessions: int = 0
+    frames_sent: int = 0
+    frames_received: int = 0
+    items_received: int = 0
+    items_rejected: int = 0
+    storage_errors: int = 0
+    handler_errors: int = 0
+    impossible_acknowledgements: int = 0
+    refused: dict[Refusal, int] = field(default_factory=lambda: dict.fromkeys(Refusal, 0))
+
+
+@dataclass(slots=True)
+class Peer:
+    """What an endpoint knows of one other."""
+
+    name: str
+    sender: Sender
+    reachable: bool = True
+    hello: bool = True
+    """To be greeted, which asks for all its acknowledgements."""
+    owed: dict[tuple[int, int], Acknowledgement] = field(default_factory=dict)
+    owed_items: int = 0
+    owed_since: float = 0.0
+
+
+class Endpoint:
+    """Delivers items to named peers and takes items from them: each once, whatever links and processes do.
+
+    ``send`` returns when the item is on the disk; from then on it reaches its destination, or its sequence is
+    recorded as expired or shed. ``on_item`` runs for each new item in the transaction that records it, in the
+    database's thread; ``after_commit`` follows in the event loop. ``on_refused`` hears of each frame that was dropped
+    and why. Sessions are run by ``skyrack.delivery.link``.
+    """
+
+    def __init__(  # noqa: PLR0913 - who it is, what it stands on, whom it tells
+        self,
+        name: str,
+        *,
+        key: SigningKey,
+        ring: KeyRing,
+        peer_right: Right,
+        database: Database,
+        clock: Clock,
+        on_item: ItemHandler,
+        after_commit: Callable[[Sequence[Delivered]], None] | None = None,
+        on_refused: Callable[[str, str], None] | None = None,
+        settings: DeliverySettings | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings or DeliverySettings()
+        self.counters = EndpointCounters()
+        self.codec = FrameCodec(name, key, ring, peer_right)
+        self.peers: dict[str, Peer] = {}
+        self.identity = store.Identity(0, 0)
+        self.clock = clock
+        self.database = database
+        self.schedule: Callable[[float], None] = lambda _: None
+        """Set by a session: wakes its pump at a loop time."""
+        self._on_item = on_item
+        self._after_commit = after_commit
+        self._on_refused = on_refused
+        self._frame_sequence = 0
+
+    async def open(self) -> None:
+        """Prepare the tables and pick up what earlier lives left in the outbox. Raises ``StorageError``."""
+        await self.database.migrate("delivery", store.SCHEMA)
+        self.identity = await self.database.write(lambda connection: store.begin(connection, self.clock.now()))
+        for destination, stream in await self.database.read(store.waiting_streams):
+            self.peer(destination).sender.outbox_changed(stream)
+
+    def peer(self, name: str) -> Peer:
+        """The named peer, known from now on."""
+        known = self.peers.get(name)
+        if known is None:
+            known = self.peers[name] = Peer(name, Sender(self.settings))
+        return known
+
+    async def send(
+        self,
+        destination: str,
+        stream: int,
+        payload: bytes,
+        *,
+        lifetime_seconds: float = 0.0,
+        also: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> int:
+        """Accept an item and return its sequence; it is on the disk then. ``also`` writes in the same transaction.
+
+        ``lifetime_seconds`` is mission time after which the item is of no use; 0 is never. Whatever ``also`` raises
+        is raised here, and the item was not accepted.
+
+        Raises:
+            OutboxFullError: too much waits in a stream that is never shed.
+            StorageError: the disk is full or failed; nothing was accepted.
+            ValueError: the payload is larger than ``MAXIMUM_ITEM_BYTES``, or the stream is unknown.
+        """
+        not_after = self.clock.now() + lifetime_seconds if lifetime_seconds else 0.0
+
+        def transaction(connection: sqlite3.Connection) -> int:
+            if also is not None:
+                also(connection)
+            return self.enqueue(connection, destination, stream, payload, not_after_seconds=not_after)
+
+        sequence = await self.database.write(transaction)
+        self.kick(destination, stream)
+        return sequence
+
+    def enqueue(
+        self,
+        connection: sqlite3.Connection,
+        destination: str,
+        stream: int,
+        payload: bytes,
+        *,
+        not_after_seconds: float = 0.0,
+    ) -> int:
+        """Accept an item within a transaction of the caller's, who calls ``kick`` when it has committed.
+
+        Raises what ``send`` raises.
+        """
+        if len(payload) > MAXIMUM_ITEM_BYTES:
+            raise ValueError(f"an item of {len(payload)} bytes; at most {MAXIMUM_ITEM_BYTES} can be delivered")
+        policy = self.settings.policies.get(stream)
+        if policy is None:
+            raise ValueError(f"stream {stream} is not one of {sorted(self.settings.policies)}")
+        return store.enqueue(
+            connection,
+            destination,
+            stream,
+            payload,
+            now=self.clock.now(),
+            not_after=not_after_seconds,
+            policy=policy,
+        )
+
+    def kick(self, destination: str, stream: int) -> None:
+        """Something was enqueued: send it."""
+        self.peer(destination).sender.outbox_changed(stream)
+        wait = 0.0 if stream == STREAM_STATUS else self.settings.gather_seconds
+        self.schedule(asyncio.get_running_loop().time() + wait)
+
+    def set_reachable(self, name: str, reachable: bool) -> None:
+        """Say whether frames for a peer have a way to it; while they do not, none is sent."""
+        peer = self.peer(name)
+        if reachable and not peer.reachable:
+            self.link_up(peer)
+        peer.reachable = reachable
+
+    def link_up(self, peer: Peer) -> None:
+        """A way to the peer has just come up."""
+        now = asyncio.get_running_loop().time()
+        peer.reachable = True
+        peer.hello = True
+        peer.sender.connected(now)
+        self.schedule(now)
+
+    async def receive(self, payload: bytes) -> None:
+        """Take one frame in. Never raises for what is in it: a bad frame is counted, reported and dropped."""
+        try:
+            frame, entry = self.codec.open(payload)
+        except FrameRefusedError as error:
+            self._refuse(error.refusal, error.detail)
+            return
+        self.counters.frames_received += 1
+        peer = self.peer(frame.source)
+        if frame.items or frame.acknowledgements:
+            await self._take(peer, frame, entry.key_id)
+        if not peer.reachable:
+            self.link_up(peer)
+        if frame.hello:
+            await self._answer_hello(peer)
+
+    async def _take(self, peer: Peer, frame: Frame, key_id: str) -> None:
+        for part in (frame, *_singles(frame)):
+            transaction = partial(take, frame=part, key_id=key_id, own_epoch=self.identity.epoch, handler=self._on_item)
+            try:
+                intake = await self.database.write(transaction)
+            except StorageError as error:
+                self.counters.storage_errors += 1
+                self._report("storage", str(error))
+                return
+            except Exception as error:  # noqa: BLE001 - one bad item must not stop the others: each alone, then
+                self.counters.handler_errors += 1
+                self._report("handler", f"an item from {frame.source} could not be taken: {error!r}")
+                continue
+            self._settle(peer, frame, intake)
+            if part is frame:
+                return
+
+    def _settle(self, peer: Peer, frame: Frame, intake: Intake) -> None:
+        now = asyncio.get_running_loop().time()
+        counters = self.counters
+        counters.items_received += len(intake.delivered)
+        counters.items_rejected += len(intake.rejected)
+        counters.impossible_acknowledgements += intake.impossible
+        for acknowledgement in intake.acknowledged:
+            beyond = [(run.first, run.last) for run in acknowledgement.beyond]
+            peer.sender.acknowledged(acknowledgement.stream, acknowledgement.cumulative_sequence, beyond, now)
+        if intake.acknowledged:
+            self.schedule(now)
+        if intake.acknowledgement is not None:
+            if not peer.owed_items:
+                peer.owed_since = now
+            peer.owed[frame.stream, frame.epoch] = intake.acknowledgement
+            peer.owed_items += len(frame.items)
+            self.schedule(self.acknowledgement_due(peer, now) or now)
+        if intake.stale:
+            self._refuse(Refusal.STALE, f"from {peer.name}: epoch {frame.epoch} is over")
+        for reason in intake.rejected:
+            self._report("rejected", f"an item from {peer.name}: {reason}")
+        if intake.delivered and self._after_commit is not None:
+            self._after_commit(intake.delivered)
+
+    async def _answer_hello(self, peer: Peer) -> None:
+        try:
+            known = await self.database.read(lambda connection: acknowledgements_for(connection, peer.name))
+        except StorageError as error:
+            self.counters.storage_errors += 1
+            self._report("storage", str(error))
+            return
+        now = asyncio.get_running_loop().time()
+        for acknowledgement in known:
+            peer.owed[acknowledgement.stream, acknowledgement.epoch] = acknowledgement
+        if known:
+            peer.owed_since = now - self.settings.acknowledge_after_seconds
+            peer.owed_items += 1
+        peer.sender.connected(now)
+        self.schedule(now)
+
+    def acknowledgement_due(self, peer: Peer, now: float) -> float | None:
+        """When the peer is to hear what has arrived, in loop time; ``None`` when nothing is owed."""
+        if not peer.owed:
+            return None
+        if peer.owed_items >= self.settings.acknowledge_after_items:
+            return now
+        return peer.owed_since + self.settings.acknowledge_after_seconds
+
+    def seal(self, peer: Peer, frame: Frame) -> bytes:
+        """Complete a frame with what the peer is owed, number it and sign it."""
+        self._frame_sequence += 1
+        frame.source = self.name
+        frame.destination = peer.name
+        frame.incarnation = self.identity.incarnation
+        frame.frame_sequence = self._frame_sequence
+        frame.acknowledgements.extend(peer.owed.values())
+        frame.hello = peer.hello
+        peer.owed.clear()
+        peer.owed_items = 0
+        peer.hello = False
+        self.counters.frames_sent += 1
+        return self.codec.seal(frame)
+
+    async def ledgers(self) -> tuple[list[SentLedger], list[ReceivedLedger]]:
+        """What this side says of all its streams. Raises ``StorageError``."""
+
+        def query(connection: sqlite3.Connection) -> tuple[list[SentLedger], list[ReceivedLedger]]:
+            return sent_ledgers(connection, self.name, self.identity.epoch), received_ledgers(connection, self.name)
+
+        return await self.database.read(query)
+
+    def _refuse(self, refusal: Refusal, detail: str) -> None:
+        self.counters.refused[refusal] += 1
+        self._report(refusal, detail)
+
+    def _report(self, kind: str, detail: str) -> None:
+        if self._on_refused is not None:
+            self._on_refused(str(kind), detail)
+
+
+def _singles(frame: Frame) -> list[Frame]:
+    """The frame's items, each in a frame of its own."""
+    singles = []
+    for item in frame.items:
+        single = Frame(source=frame.source, stream=frame.stream, epoch=frame.epoch, low_sequence=frame.low_sequence)
+        single.items.append(item)
+        singles.append(single)
+    return singles

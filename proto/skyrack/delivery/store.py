@@ -1,0 +1,306 @@
+"""Outbox and inboxes of an endpoint in SQLite. Every function runs inside a transaction of the caller's."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from skyrack.delivery.receiver import Inbox
+from skyrack.delivery.sender import OutboxRow
+from skyrack.delivery.sequences import SequenceSet
+from skyrack.delivery.settings import StreamPolicy
+from skyrack.v1.backhaul_pb2 import SKIP_REASON_EXPIRED, SKIP_REASON_SHED, Acknowledgement
+
+SCHEMA: Final = (
+    """
+    CREATE TABLE delivery_self (
+        one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, incarnation INTEGER NOT NULL
+    );
+    CREATE TABLE delivery_sent (
+        destination TEXT NOT NULL, stream INTEGER NOT NULL,
+        next_sequence INTEGER NOT NULL DEFAULT 1,
+        waiting_items INTEGER NOT NULL DEFAULT 0, waiting_bytes INTEGER NOT NULL DEFAULT 0,
+        expired INTEGER NOT NULL DEFAULT 0, shed INTEGER NOT NULL DEFAULT 0,
+        peer_stored INTEGER NOT NULL DEFAULT 0, peer_skipped INTEGER NOT NULL DEFAULT 0,
+        peer_forgotten INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (destination, stream)
+    ) WITHOUT ROWID;
+    CREATE TABLE delivery_outbox (
+        id INTEGER PRIMARY KEY,
+        destination TEXT NOT NULL, stream INTEGER NOT NULL,
+        sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL,
+        size_bytes INTEGER NOT NULL, skip_reason INTEGER NOT NULL,
+        accepted_seconds REAL NOT NULL, not_after_seconds REAL NOT NULL, payload BLOB,
+        UNIQUE (destination, stream, sequence)
+    );
+    CREATE INDEX delivery_outbox_expiry ON delivery_outbox (not_after_seconds) WHERE not_after_seconds > 0;
+    CREATE TABLE delivery_received (
+        source TEXT NOT NULL, stream INTEGER NOT NULL, epoch INTEGER NOT NULL,
+        floor INTEGER NOT NULL, ranges TEXT NOT NULL,
+        stored INTEGER NOT NULL, skipped INTEGER NOT NULL, forgotten INTEGER NOT NULL,
+        duplicates INTEGER NOT NULL, rejected INTEGER NOT NULL,
+        PRIMARY KEY (source, stream, epoch)
+    ) WITHOUT ROWID;
+    """,
+)
+
+_EPOCHS_KEPT: Final = 4
+
+
+class OutboxFullError(Exception):
+    """The outbox of a stream that is never shed is full: the item was not accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one life of an endpoint from another."""
+
+    epoch: int
+    """Begins with the store: sequences count within it."""
+    incarnation: int
+    """Grows with every start."""
+
+
+def begin(connection: sqlite3.Connection, now: float) -> Identity:
+    """Count a start of the endpoint. ``now`` is mission time: a store made later has a greater epoch."""
+    connection.execute(
+        "INSERT INTO delivery_self VALUES (1, ?, 1) ON CONFLICT DO UPDATE SET incarnation = incarnation + 1",
+        (max(1, int(now * 1000)),),
+    )
+    return Identity(*connection.execute("SELECT epoch, incarnation FROM delivery_self").fetchone())
+
+
+def waiting_streams(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+    """(destination, stream) with anything in the outbox."""
+    return connection.execute("SELECT DISTINCT destination, stream FROM delivery_outbox ORDER BY 1, 2").fetchall()
+
+
+def enqueue(
+    connection: sqlite3.Connection,
+    destination: str,
+    stream: int,
+    payload: bytes,
+    *,
+    now: float,
+    not_after: float,
+    policy: StreamPolicy,
+) -> int:
+    """Accept an item: it is in the outbox when the transaction commits. Returns its sequence.
+
+    Raises:
+        OutboxFullError: too much is waiting already, and the stream is never shed.
+    """
+    size = len(payload)
+    ((sequence, items, waiting),) = connection.execute(
+        "INSERT INTO delivery_sent (destination, stream, next_sequence, waiting_items, waiting_bytes)"
+        " VALUES (?1, ?2, 2, 1, ?3) ON CONFLICT DO UPDATE SET next_sequence = next_sequence + 1,"
+        " waiting_items = waiting_items + 1, waiting_bytes = waiting_bytes + ?3"
+        " RETURNING next_sequence - 1, waiting_items, waiting_bytes",
+        (destination, stream, size),
+    ).fetchall()
+    connection.execute(
+        "INSERT INTO delivery_outbox (destination, stream, sequence, last_sequence, size_bytes, skip_reason,"
+        " accepted_seconds, not_after_seconds, payload) VALUES (?1, ?2, ?3, ?3, ?4, 0, ?5, ?6, ?7)",
+        (destination, stream, sequence, size, now, not_after, payload),
+    )
+    if items > policy.maximum_items or waiting > policy.maximum_bytes:
+        if not policy.sheddable:
+            raise OutboxFullError(
+                f"{items - 1} items of {waiting - size} bytes wait for {destination} in stream {policy.name}, "
+                f"at most {policy.maximum_items} items of {policy.maximum_bytes} bytes may; try again later"
+            )
+        _shed(connection, destination, stream, items, waiting, policy)
+    return int(sequence)
+
+
+def _shed(
+    connection: sqlite3.Connection, destination: str, stream: int, items: int, waiting: int, policy: StreamPolicy
+) -> None:
+    """Give up the oldest items until a tenth of the room is free, so that it is not done for every item."""
+    rows = connection.execute(
+        "SELECT sequence, size_bytes FROM delivery_outbox WHERE destination = ? AND stream = ? AND skip_reason = 0"
+        " ORDER BY sequence",
+        (destination, stream),
+    )
+    victims: list[int] = []
+    for sequence, size in rows:
+        if items <= policy.maximum_items * 0.9 and waiting <= policy.maximum_bytes * 0.9:
+            break
+        victims.append(sequence)
+        items -= 1
+        waiting -= size
+    rows.close()
+    _give_up(connection, destination, stream, victims, SKIP_REASON_SHED)
+
+
+def expire(connection: sqlite3.Connection, now: float) -> list[tuple[str, int]]:
+    """Turn items whose lifetime is over into skip records. Returns the (destination, stream) that changed."""
+    rows = connection.execute(
+        "SELECT destination, stream, sequence FROM delivery_outbox"
+        " WHERE not_after_seconds > 0 AND not_after_seconds < ? ORDER BY 1, 2, 3",
+        (now,),
+    ).fetchall()
+    victims: dict[tuple[str, int], list[int]] = {}
+    for destination, stream, sequence in rows:
+        victims.setdefault((destination, stream), []).append(sequence)
+    for (destination, stream), sequences in victims.items():
+        _give_up(connection, destination, stream, sequences, SKIP_REASON_EXPIRED)
+    return list(victims)
+
+
+def _give_up(
+    connection: sqlite3.Connection, destination: str, stream: int, sequences: Sequence[int], reason: int
+) -> None:
+    freed = 0
+    for sequence in sequences:
+        key = (destination, stream, sequence)
+        ((size,),) = connection.execute(
+            "SELECT size_bytes FROM delivery_outbox WHERE destination = ? AND stream = ? AND sequence = ?", key
+        ).fetchall()
+        freed += size
+        connection.execute(
+            "UPDATE delivery_outbox SET payload = NULL, size_bytes = 0, not_after_seconds = 0, skip_reason = ?"
+            " WHERE destination = ? AND stream = ? AND sequence = ?",
+            (reason, *key),
+        )
+    expired, shed = (0, len(sequences)) if reason == SKIP_REASON_SHED else (len(sequences), 0)
+    connection.execute(
+        "UPDATE delivery_sent SET expired = expired + ?, shed = shed + ?, waiting_items = waiting_items - ?,"
+        " waiting_bytes = waiting_bytes - ? WHERE destination = ? AND stream = ?",
+        (expired, shed, len(sequences), freed, destination, stream),
+    )
+    _merge_skips(connection, destination, stream)
+
+
+def _merge_skips(connection: sqlite3.Connection, destination: str, stream: int) -> None:
+    """Make one record of neighbours, so that a long outage leaves few."""
+    rows = connection.execute(
+        "SELECT id, sequence, last_sequence, skip_reason FROM delivery_outbox"
+        " WHERE destination = ? AND stream = ? AND skip_reason > 0 ORDER BY sequence",
+        (destination, stream),
+    ).fetchall()
+    run: tuple[int, int, int, int] | None = None
+    for identity, first, last, reason in rows:
+        if run is not None and first == run[2] + 1 and reason == run[3]:
+            connection.execute("DELETE FROM delivery_outbox WHERE id = ?", (identity,))
+            connection.execute("UPDATE delivery_outbox SET last_sequence = ? WHERE id = ?", (last, run[0]))
+            run = (run[0], run[1], last, reason)
+        else:
+            run = (identity, first, last, reason)
+
+
+def head(connection: sqlite3.Connection, destination: str, stream: int, limit: int) -> list[OutboxRow]:
+    """The oldest rows of a stream."""
+    rows = connection.execute(
+        "SELECT sequence, last_sequence, size_bytes, skip_reason, accepted_seconds, not_after_seconds"
+        " FROM delivery_outbox WHERE destination = ? AND stream = ? ORDER BY sequence LIMIT ?",
+        (destination, stream, limit),
+    )
+    return [OutboxRow(*row) for row in rows]
+
+
+def payloads(
+    connection: sqlite3.Connection, destination: str, stream: int, sequences: Iterable[int]
+) -> dict[int, bytes]:
+    """Payloads by sequence; what has left the outbox, or was given up, is missing."""
+    found: dict[int, bytes] = {}
+    for sequence in sequences:
+        row = connection.execute(
+            "SELECT payload FROM delivery_outbox WHERE destination = ? AND stream = ? AND sequence = ?",
+            (destination, stream, sequence),
+        ).fetchone()
+        if row is not None and row[0] is not None:
+            found[sequence] = row[0]
+    return found
+
+
+def acknowledge(connection: sqlite3.Connection, destination: str, acknowledgement: Acknowledgement) -> bool:
+    """Drop what the peer has. Returns whether the acknowledgement can be true (the sequences were ever sent)."""
+    stream = acknowledgement.stream
+    row = connection.execute(
+        "SELECT next_sequence FROM delivery_sent WHERE destination = ? AND stream = ?", (destination, stream)
+    ).fetchone()
+    ranges = [(1, acknowledgement.cumulative_sequence)]
+    ranges += [(beyond.first, beyond.last) for beyond in acknowledgement.beyond]
+    if max(last for _, last in ranges) >= (row[0] if row else 1):
+        return False
+    items = size = 0
+    for first, last in ranges:
+        removed = connection.execute(
+            "DELETE FROM delivery_outbox WHERE destination = ? AND stream = ? AND sequence >= ? AND sequence <= ?"
+            " AND last_sequence <= ? RETURNING skip_reason, size_bytes",
+            (destination, stream, first, last, last),
+        ).fetchall()
+        items += sum(1 for skip_reason, _ in removed if not skip_reason)
+        size += sum(size_bytes for _, size_bytes in removed)
+    connection.execute(
+        "UPDATE delivery_sent SET waiting_items = waiting_items - ?, waiting_bytes = waiting_bytes - ?,"
+        " peer_stored = MAX(peer_stored, ?), peer_skipped = MAX(peer_skipped, ?),"
+        " peer_forgotten = MAX(peer_forgotten, ?) WHERE destination = ? AND stream = ?",
+        (
+            items,
+            size,
+            acknowledgement.stored_total,
+            acknowledgement.skipped_total,
+            acknowledgement.forgotten_total,
+            destination,
+            stream,
+        ),
+    )
+    return True
+
+
+def load_inbox(connection: sqlite3.Connection, source: str, stream: int, epoch: int) -> Inbox | None:
+    """The inbox of a stream; a new one for a new epoch; ``None`` for an epoch older than those still known."""
+    row = connection.execute(
+        "SELECT floor, ranges, stored, skipped, forgotten, duplicates, rejected FROM delivery_received"
+        " WHERE source = ? AND stream = ? AND epoch = ?",
+        (source, stream, epoch),
+    ).fetchone()
+    if row is not None:
+        return Inbox(SequenceSet.from_text(row[0], row[1]), *row[2:])
+    epochs = [
+        known
+        for (known,) in connection.execute(
+            "SELECT epoch FROM delivery_received WHERE source = ? AND stream = ? ORDER BY epoch DESC", (source, stream)
+        )
+    ]
+    if epochs and epoch < epochs[0]:
+        return None
+    for old in epochs[_EPOCHS_KEPT - 1 :]:
+        connection.execute(
+            "DELETE FROM delivery_received WHERE source = ? AND stream = ? AND epoch = ?", (source, stream, old)
+        )
+    return Inbox()
+
+
+def save_inbox(connection: sqlite3.Connection, source: str, stream: int, epoch: int, inbox: Inbox) -> None:
+    """Keep the inbox with the items that it counts."""
+    connection.execute(
+        "INSERT OR REPLACE INTO delivery_received VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            source,
+            stream,
+            epoch,
+            inbox.received.floor,
+            inbox.received.to_text(),
+            inbox.stored,
+            inbox.skipped,
+            inbox.forgotten,
+            inbox.duplicates,
+            inbox.rejected,
+        ),
+    )
+
+
+def inboxes(connection: sqlite3.Connection, source: str | None = None) -> Iterator[tuple[str, int, int, Inbox]]:
+    """(source, stream, epoch, inbox) of all, or of one source."""
+    rows = connection.execute(
+        "SELECT source, stream, epoch, floor, ranges, stored, skipped, forgotten, duplicates, rejected"
+        " FROM delivery_received WHERE ?1 IS NULL OR source = ?1 ORDER BY 1, 2, 3",
+        (source,),
+    ).fetchall()
+    for row in rows:
+        yield row[0], row[1], row[2], Inbox(SequenceSet.from_text(row[3], row[4]), *row[5:])
