@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import zmq
 from google.protobuf.message import Message
 
-from flight.bus.contract import Method, method_for
+from flight.bus.contract import rpc_for
 from flight.bus.counters import BusCounters
 from flight.bus.endpoints import Endpoints
 from flight.bus.errors import BusError
@@ -17,6 +17,7 @@ from flight.bus.publisher import Publisher, Tap
 from flight.bus.requests import Client, RequestHandler, Server
 from flight.bus.subscriber import Handler, RawHandler, Subscriber
 from skyrack.clock import Clock
+from skyrack.dictionary import Rpc
 from skyrack.v1.common_pb2 import Header
 
 M = TypeVar("M", bound=Message)
@@ -71,7 +72,7 @@ class Bus:
         self._tasks: set[asyncio.Future[None]] = set()
         self._taps: list[Tap] = []
         self._subscriptions: list[Callable[[Subscriber], None]] = []
-        self._served: list[tuple[Method, RequestHandler]] = []
+        self._served: list[tuple[Rpc, RequestHandler]] = []
         self._sockets: list[zmq.Socket[bytes]] = []
         self._publisher: Publisher | None = None
         self._subscriber: Subscriber | None = None
@@ -81,6 +82,11 @@ class Bus:
     def taps(self) -> list[Tap]:
         """Called with topic, header and payload of each message that this bus publishes."""
         return self._taps
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be published."""
+        return self._publisher is not None
 
     async def open(self) -> None:
         """Bind this service's endpoints and connect to those it listens to, which need not exist yet.
@@ -96,8 +102,8 @@ class Bus:
             loop, router, self.name, self._clock.now, self._make_header, self.counters, self._malformed, self._failed
         )
         self._subscriber = Subscriber(loop, sub, self.counters, self._run, self._malformed)
-        for method, handler in self._served:
-            self._server.serve(method, handler)
+        for rpc, handler in self._served:
+            self._server.serve(rpc, handler)
         for subscribe in self._subscriptions:
             subscribe(self._subscriber)
         try:
@@ -161,17 +167,17 @@ class Bus:
         Raises RequestTimeoutError when no answer came, RequestRefusedError when it said no (the message is why), and
         LookupError when the contract has no such command.
         """
-        method = method_for(service, type(request))
+        rpc = rpc_for(service, type(request))
         client = self._clients.get(service)
         if client is None:
             client = self._new_client(service)
-        return await client[0].request(method, request, timeout_seconds)
+        return await client[0].request(rpc, request, timeout_seconds)
 
-    def serve(self, method: Method, handler: RequestHandler) -> None:
+    def serve(self, rpc: Rpc, handler: RequestHandler) -> None:
         """Answer requests with ``handler(request, header)``, sync or async; RequestRefusedError refuses them."""
-        self._served.append((method, handler))
+        self._served.append((rpc, handler))
         if self._server is not None:
-            self._server.serve(method, handler)
+            self._server.serve(rpc, handler)
 
     def _subscribe(self, subscribe: Callable[[Subscriber], None], *sources: str) -> None:
         self._subscriptions.append(subscribe)

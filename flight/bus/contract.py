@@ -1,88 +1,59 @@
-"""Which rpc a request belongs to, from the descriptors."""
+"""What the bus must know of a message: its rpc, its publisher, whether newcomers get its last value."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.message import Message
-
-import skyrack.v1
+from skyrack import dictionary
 from skyrack.v1 import options_pb2
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One rpc: ``name`` is ``SetLoadSwitch``, ``full_name`` ``skyrack.v1.PowerCommands.SetLoadSwitch``.
+    from skyrack.dictionary import Rpc
 
-    ``on_board`` is the service that answers, or empty when every service does.
+
+def rpc_for(service: str, request_type: type[Message]) -> Rpc:
+    """The rpc of ``service`` that takes such a request.
+
+    Raises:
+        LookupError: there is none; the message is a sentence.
     """
-
-    name: str
-    full_name: str
-    on_board: str
-    request_type: type[Message]
-    response_type: type[Message]
-
-
-@cache
-def files() -> tuple[FileDescriptor, ...]:
-    """Every file of the contract."""
-    names = sorted(module.name for module in pkgutil.iter_modules(skyrack.v1.__path__) if module.name.endswith("_pb2"))
-    return tuple(importlib.import_module(f"skyrack.v1.{name}").DESCRIPTOR for name in names)
+    found = _rpcs_by_request().get((service, request_type)) or _rpcs_by_request().get(("", request_type))
+    if found is None:
+        name = request_type.DESCRIPTOR.full_name
+        raise LookupError(f"{service} has no command that takes a {name}; a .proto service with its on_board declares one")
+    return found
 
 
-@cache
-def methods() -> tuple[Method, ...]:
-    """Every rpc of the contract."""
-    found = []
-    for file in files():
-        for service in file.services_by_name.values():
-            on_board = service.GetOptions().Extensions[options_pb2.on_board]
-            for method in service.methods:
-                found.append(
-                    Method(
-                        method.name,
-                        method.full_name,
-                        on_board,
-                        message_factory.GetMessageClass(method.input_type),
-                        message_factory.GetMessageClass(method.output_type),
-                    )
-                )
-    return tuple(found)
+def rpc_named(service: str, name: str) -> Rpc:
+    """The rpc ``SetLoadSwitch`` of ``service``.
+
+    Raises:
+        LookupError: there is none; the message is a sentence.
+    """
+    for rpc in dictionary.rpcs():
+        if rpc.name == name and rpc.on_board in ("", service):
+            return rpc
+    known = ", ".join(sorted(rpc.name for rpc in dictionary.rpcs() if rpc.on_board == service)) or "none"
+    raise LookupError(f"the contract has no command {name} for {service}; it has {known}")
 
 
-@cache
-def method_for(service: str, request_type: type[Message]) -> Method:
-    """The rpc of ``service`` that takes such a request. Raises LookupError, with a sentence, when there is none."""
-    for method in methods():
-        if method.request_type is request_type and method.on_board in ("", service):
-            return method
-    name = request_type.DESCRIPTOR.full_name
-    raise LookupError(f"{service} has no command that takes a {name}; the .proto service with on_board declares them")
-
-
-@cache
-def message_type(full_name: str) -> type[Message]:
-    """Class of a message of the contract. Raises LookupError when it has none of that name."""
-    files()
-    try:
-        return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(full_name))
-    except KeyError:
-        raise LookupError(f"the contract has no message {full_name}") from None
-
-
-@cache
 def publisher_of(message_type: type[Message]) -> str:
     """The on-board service that publishes such messages, or empty when every service may."""
-    return str(message_type.DESCRIPTOR.GetOptions().Extensions[options_pb2.message].publisher)
+    return str(_spec(message_type).publisher)
 
 
-@cache
 def is_state(message_type: type[Message]) -> bool:
     """Whether a newcomer gets the last value of such messages."""
-    return bool(message_type.DESCRIPTOR.GetOptions().Extensions[options_pb2.message].state)
+    return bool(_spec(message_type).state)
+
+
+def _spec(message_type: type[Message]) -> Any:
+    return message_type.DESCRIPTOR.GetOptions().Extensions[options_pb2.message]
+
+
+@lru_cache(maxsize=1)
+def _rpcs_by_request() -> dict[tuple[str, type[Message]], Rpc]:
+    return {(rpc.on_board, rpc.request): rpc for rpc in dictionary.rpcs()}

@@ -15,11 +15,11 @@ from typing import Any
 import zmq
 from google.protobuf.message import DecodeError, Message
 
-from flight.bus.contract import Method
 from flight.bus.counters import BusCounters
 from flight.bus.errors import RequestRefusedError, RequestTimeoutError
 from flight.bus.pump import Pump
 from skyrack.clock import Clock
+from skyrack.dictionary import Rpc
 from skyrack.v1.common_pb2 import Header
 
 RequestHandler = Callable[[Any, Header], Awaitable[Message] | Message]
@@ -55,7 +55,7 @@ class Client:
         self._counters = counters
         self._on_malformed = on_malformed
         self._next_ticket = 0
-        self._waiting: dict[int, tuple[asyncio.Future[Message], Method]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[Message], Rpc]] = {}
         self._unsent: dict[int, list[bytes]] = {}
         self.pump = Pump(loop, socket, self._receive, self._send_unsent)
 
@@ -67,7 +67,7 @@ class Client:
         self.pump.read_all()
         self._socket.disconnect(address)
 
-    async def request(self, method: Method, request: Message, timeout_seconds: float) -> Message:
+    async def request(self, rpc: Rpc, request: Message, timeout_seconds: float) -> Message:
         """Send one request and wait for its answer, for at most so much mission time.
 
         Raises RequestTimeoutError, and RequestRefusedError with the reason that the service gave.
@@ -75,11 +75,11 @@ class Client:
         self._next_ticket += 1
         ticket = self._next_ticket
         answer: asyncio.Future[Message] = self._loop.create_future()
-        self._waiting[ticket] = (answer, method)
+        self._waiting[ticket] = (answer, rpc)
         deadline = self._clock.now() + timeout_seconds
         self._unsent[ticket] = [
             _TICKET.pack(ticket, deadline),
-            method.full_name.encode(),
+            rpc.name.encode(),
             self._make_header(),
             request.SerializeToString(),
         ]
@@ -92,7 +92,7 @@ class Client:
             self._counters.requests_timed_out += 1
             never_sent = "it is not running, or not reachable" if ticket in self._unsent else "it was reached"
             raise RequestTimeoutError(
-                f"{self._service} did not answer {method.name} within {timeout_seconds:g} s of mission time: {never_sent}"
+                f"{self._service} did not answer {rpc.name} within {timeout_seconds:g} s of mission time: {never_sent}"
             ) from None
         finally:
             self._waiting.pop(ticket, None)
@@ -115,11 +115,11 @@ class Client:
         try:
             ticket_bytes, status, _, payload = frames
             ticket, _ = _TICKET.unpack(ticket_bytes)
-            answer, method = self._waiting.get(ticket, (None, None))
-            if answer is None or method is None or answer.done():
+            answer, rpc = self._waiting.get(ticket, (None, None))
+            if answer is None or rpc is None or answer.done():
                 return
             if status == _DONE:
-                answer.set_result(method.response_type.FromString(payload))
+                answer.set_result(rpc.response.FromString(payload))
             else:
                 answer.set_exception(RequestRefusedError(payload.decode()))
         except (ValueError, struct.error, DecodeError) as error:
@@ -149,15 +149,15 @@ class Server:
         self._counters = counters
         self._on_malformed = on_malformed
         self._on_error = on_error
-        self._handlers: dict[str, tuple[Method, RequestHandler]] = {}
+        self._handlers: dict[str, tuple[Rpc, RequestHandler]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.pump = Pump(loop, socket, self._receive)
 
-    def serve(self, method: Method, handler: RequestHandler) -> None:
+    def serve(self, rpc: Rpc, handler: RequestHandler) -> None:
         """Answer such requests with ``handler``. Raises ValueError when there is a handler already."""
-        if method.full_name in self._handlers:
-            raise ValueError(f"{self._name} has two handlers for {method.full_name}; it must be one")
-        self._handlers[method.full_name] = (method, handler)
+        if rpc.name in self._handlers:
+            raise ValueError(f"{self._name} has two handlers for {rpc.name}; it must be one")
+        self._handlers[rpc.name] = (rpc, handler)
 
     def cancel(self) -> None:
         """Stop working on what has not been answered yet."""
@@ -172,7 +172,7 @@ class Server:
             header = Header.FromString(header_bytes)
             _, deadline = _TICKET.unpack(ticket)
             found = self._handlers.get(name)
-            request = found[0].request_type.FromString(payload) if found else None
+            request = found[0].request.FromString(payload) if found else None
         except (ValueError, struct.error, DecodeError) as error:
             self._counters.malformed += 1
             self._on_malformed("", f"a request cannot be read: {error}")
@@ -181,52 +181,52 @@ class Server:
             self._counters.requests_expired += 1
             return
         if found is None or request is None:
-            known = ", ".join(sorted(method.name for method, _ in self._handlers.values()))
-            reason = f"{self._name} has no command {name.rpartition('.')[2]}; it has {known or 'none'}"
+            known = ", ".join(sorted(rpc.name for rpc, _ in self._handlers.values()))
+            reason = f"{self._name} has no command {name}; it has {known or 'none'}"
             self._answer(identity, ticket, _REFUSED, reason.encode())
             return
         self._work(identity, ticket, found[0], found[1], request, header)
 
     def _work(
-        self, identity: bytes, ticket: bytes, method: Method, handler: RequestHandler, request: Message, header: Header
+        self, identity: bytes, ticket: bytes, rpc: Rpc, handler: RequestHandler, request: Message, header: Header
     ) -> None:
         try:
             result = handler(request, header)
         except Exception as error:  # noqa: BLE001 - one bad request must not end the service
-            self._refuse(identity, ticket, method, error)
+            self._refuse(identity, ticket, rpc, error)
             return
         if isinstance(result, Message):
-            self._done(identity, ticket, method, result)
+            self._done(identity, ticket, rpc, result)
             return
-        task = self._loop.create_task(self._wait(identity, ticket, method, result), name=f"{self._name}.{method.name}")
+        task = self._loop.create_task(self._wait(identity, ticket, rpc, result), name=f"{self._name}.{rpc.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _wait(self, identity: bytes, ticket: bytes, method: Method, result: Awaitable[Message]) -> None:
+    async def _wait(self, identity: bytes, ticket: bytes, rpc: Rpc, result: Awaitable[Message]) -> None:
         try:
             message = await result
         except Exception as error:  # noqa: BLE001 - one bad request must not end the service
-            self._refuse(identity, ticket, method, error)
+            self._refuse(identity, ticket, rpc, error)
         else:
-            self._done(identity, ticket, method, message)
+            self._done(identity, ticket, rpc, message)
 
-    def _done(self, identity: bytes, ticket: bytes, method: Method, message: Message) -> None:
-        if not isinstance(message, method.response_type):
-            expected = method.response_type.__name__
+    def _done(self, identity: bytes, ticket: bytes, rpc: Rpc, message: Message) -> None:
+        if not isinstance(message, rpc.response):
+            expected = rpc.response.__name__
             self._refuse(
-                identity, ticket, method, TypeError(f"the handler returned {type(message).__name__}, not {expected}")
+                identity, ticket, rpc, TypeError(f"the handler returned {type(message).__name__}, not {expected}")
             )
             return
         self._counters.requests_served += 1
         self._answer(identity, ticket, _DONE, message.SerializeToString())
 
-    def _refuse(self, identity: bytes, ticket: bytes, method: Method, error: Exception) -> None:
+    def _refuse(self, identity: bytes, ticket: bytes, rpc: Rpc, error: Exception) -> None:
         self._counters.requests_refused += 1
         if isinstance(error, RequestRefusedError):
             reason = str(error)
         else:
-            self._on_error(method.name, error)
-            reason = f"{self._name} failed at {method.name}: {type(error).__name__}: {error}"
+            self._on_error(rpc.name, error)
+            reason = f"{self._name} failed at {rpc.name}: {type(error).__name__}: {error}"
         self._answer(identity, ticket, _REFUSED, reason.encode())
 
     def _answer(self, identity: bytes, ticket: bytes, status: bytes, payload: bytes) -> None:

@@ -76,7 +76,7 @@ def silence() -> None:
     """Drop every log line: for the twin and for tests, where events are what counts."""
     structlog.configure(
         processors=[_drop],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
         logger_factory=structlog.ReturnLoggerFactory(),
         cache_logger_on_first_use=False,
     )

@@ -1,0 +1,51 @@
+"""What a service is given at its start: everything that differs between a board, a bench and the twin."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from flight.board import SERVICES, Board
+from flight.bus import Endpoints
+from flight.devices import DeviceRegistry
+from flight.meter import HostMeter, Meter
+from skyrack.clock import Clock
+from skyrack.satellite import ConstellationFile, SatelliteFile
+
+
+def random_id() -> str:
+    """An id that nobody else has."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceContext:
+    """Services take these and nothing from anywhere else.
+
+    ``state_dir`` None keeps nothing on disk, as in the twin. ``parameters`` override defaults, by parameter name.
+    ``services`` are all services on this satellite. ``attachments`` are the run's far ends (plant, backhauls).
+    ``incarnation`` 0 takes mission time in microseconds, which grows with every start.
+    """
+
+    satellite: str
+    satellite_file: SatelliteFile
+    constellation: ConstellationFile
+    clock: Clock
+    endpoints: Endpoints
+    devices: DeviceRegistry
+    rng: random.Random
+    zmq_context: zmq.Context[Any] | None = None
+    meter: Meter = field(default_factory=HostMeter)
+    state_dir: Path | None = None
+    new_id: Callable[[], str] = random_id
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    board: Board | None = None
+    attachments: Mapping[str, object] = field(default_factory=dict)
+    services: tuple[str, ...] = ("executive", *SERVICES)
+    incarnation: int = 0
