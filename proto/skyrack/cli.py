@@ -121,14 +121,20 @@ class Dispatcher(click.Group):
             ctx.fail(f"there is no command {name}; {suggest(name, self.entry_points)}")
         return super().resolve_command(ctx, args)
 
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        try:
+            command = self.get_command(ctx, name)
+        except ImportError as error:
+            return f"Cannot be imported: {error}"
+        return command.get_short_help_str() if command is not None else ""
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List commands with their summaries, without importing those that Skyrack itself brings."""
         rows = []
         for name in self.list_commands(ctx):
             summary = _SUMMARIES.get(name)
             if summary is None:
-                command = self.get_command(ctx, name)
-                summary = command.get_short_help_str() if command is not None else ""
+                summary = self._summary(ctx, name)
             rows.append((name, summary))
         if rows:
             with formatter.section("Commands"):

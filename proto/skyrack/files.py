@@ -50,7 +50,7 @@ def show(value: object) -> str:
 def suggest(name: str, known: Iterable[str]) -> str:
     """Say what a mistyped name may have meant: ``did you mean "watts"?``, or else which names there are."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
         return f'did you mean "{close[0]}"?'
     return "known are " + ", ".join(names) if names else "there are none"

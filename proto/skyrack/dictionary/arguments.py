@@ -32,7 +32,7 @@ def check_arguments(message: Message) -> list[str]:
         elif argument.kind is Kind.ENUM and value and value not in dict(argument.choices):
             problems.append(f"{argument.name} is {value}: {_wanted(argument)}")
         elif argument.kind in (Kind.NUMBER, Kind.INTEGER):
-            numbers = list(value) if argument.repeated else [value]
+            numbers = list(value) if argument.repeated else [value] if value or argument.required else []
             problems += [text for number in numbers if (text := _outside(argument, number))]
     return problems
 
