@@ -19,7 +19,7 @@ class ResidualMonitor:
     """Distance between measured and predicted position, with persistence both ways."""
 
     def __init__(self, limit_meters: float, persistence: int = 5) -> None:
-        self._limit_meters = limit_meters
+        self.limit_meters = limit_meters
         self._persistence = persistence
         self._contrary = 0
         self.agrees = True
@@ -28,7 +28,7 @@ class ResidualMonitor:
     def update(self, measured: Vector, predicted: Vector) -> Agreement:
         """Take one good fix and the prediction for the same moment (m)."""
         self.residual_meters = distance(measured, predicted)
-        if (self.residual_meters <= self._limit_meters) == self.agrees:
+        if (self.residual_meters <= self.limit_meters) == self.agrees:
             self._contrary = 0
             return Agreement.UNCHANGED
         self._contrary += 1

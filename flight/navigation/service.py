@@ -1,0 +1,79 @@
+"""The navigation service: reads GNSS, asks the pure modules, publishes."""
+
+from __future__ import annotations
+
+from flight.hal import DeviceError, GnssReceiver
+from flight.navigation import messages
+from flight.navigation.forecast import Forecaster
+from flight.navigation.orbit import OrbitEstimate, estimate
+from flight.navigation.residual import Agreement, ResidualMonitor
+from flight.service import Service, every
+from skyrack.orbits import OrbitError, propagate, satellite_satrec
+from skyrack.v1.common_pb2 import Severity
+from skyrack.v1.navigation_pb2 import NavigationParameters, OrbitForecast, OrbitState
+
+FORECAST_PERIOD_SECONDS = 60.0
+
+
+class Navigation(Service):
+    """Where the satellite is now, and what lies ahead."""
+
+    name = "navigation"
+    publishes = (OrbitState, OrbitForecast)
+    parameters = NavigationParameters
+
+    async def on_start(self) -> None:
+        constellation = self.context.constellation
+        self._satrec = satellite_satrec(constellation, self.context.satellite)
+        self._forecaster = Forecaster(self._satrec, constellation.stations, self.clock.now())
+        self._monitor = ResidualMonitor(self.parameters_active.gnss_residual_limit_meters)
+        self._sunlit: bool | None = None
+        self._gnss: GnssReceiver | None = None
+        try:
+            self._gnss = self.devices.get("gnss", GnssReceiver)
+        except DeviceError as error:
+            self.event("gnss_missing", Severity.SEVERITY_WARNING, f"positions are predicted only: {error}")
+
+    def on_parameters(self) -> None:
+        self._monitor.limit_meters = self.parameters_active.gnss_residual_limit_meters
+
+    @every(seconds=FORECAST_PERIOD_SECONDS)
+    def look_ahead(self) -> None:
+        """Forecast two orbits."""
+        now = self.clock.now()
+        self.publish(messages.orbit_forecast(self._forecaster.forecast(now), now))
+
+    @every(seconds=1.0)
+    async def locate(self) -> None:
+        """Position, light, and whether GNSS agrees."""
+        await self._check_gnss()
+        state = estimate(self._satrec, self.clock.now())
+        self.publish(messages.orbit_state(state, self._monitor.residual_meters))
+        self._tell_eclipses(state)
+
+    async def _check_gnss(self) -> None:
+        if self._gnss is None:
+            return
+        fix = await self._gnss.read()
+        if not fix.good:
+            return
+        try:
+            predicted = propagate(self._satrec, fix.mission_time_seconds)
+        except OrbitError:
+            return
+        changed = self._monitor.update(fix.value.position_meters, predicted.position_meters)
+        residual = round(self._monitor.residual_meters)
+        if changed is Agreement.LOST:
+            text = f"GNSS is {residual} m from the prediction; the elements may need an update"
+            self.event("gnss_disagrees", Severity.SEVERITY_WARNING, text, residual_meters=residual)
+        elif changed is Agreement.REGAINED:
+            self.event("gnss_agrees", Severity.SEVERITY_INFO, f"GNSS is {residual} m from the prediction again")
+
+    def _tell_eclipses(self, state: OrbitEstimate) -> None:
+        sunlit = state.sunlit_ratio >= 1.0
+        if self._sunlit is not None and sunlit != self._sunlit:
+            if sunlit:
+                self.event("eclipse_exit", Severity.SEVERITY_INFO, "full sunlight")
+            else:
+                self.event("eclipse_entry", Severity.SEVERITY_INFO, "the Earth covers part of the Sun")
+        self._sunlit = sunlit
