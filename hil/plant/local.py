@@ -1,0 +1,36 @@
+"""The plant in this process, for the twin and for tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.plant.link import LinkState, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hil.plant.plant import Plant
+
+
+class LocalPlantLink:
+    """A :class:`hil.plant.link.PlantLink` that calls the plant."""
+
+    def __init__(self, plant: Plant) -> None:
+        self.plant = plant
+
+    def read(self, satellite: str, key: str) -> Sample:
+        """One sensor's truth. Raises PlantKeyError for a satellite or sensor that is not there."""
+        return Sample(self.plant.read(satellite, key), self.plant.time)
+
+    def sensors(self, satellite: str) -> Mapping[str, float]:
+        """All sensors of a satellite."""
+        return self.plant.sensors(satellite)
+
+    def actuate(self, satellite: str, values: Mapping[str, float]) -> None:
+        """Set actuators at once. Raises PlantKeyError for a satellite or actuator that is not there."""
+        for key, value in values.items():
+            self.plant.actuate(satellite, key, value)
+
+    def link(self, satellite: str, link: str) -> LinkState:
+        """The satellite's "optical" or "antenna" link as it truly is."""
+        return self.plant.link(satellite, link)

@@ -1,0 +1,292 @@
+"""The physical world of a constellation: one step at a time, all satellites at once.
+
+Electricity: the array offers what its light and temperature allow; consumers draw what they draw; the battery takes or
+gives the difference. What the battery cannot take, the array does not deliver. What it cannot give browns the bus out:
+switches of all sheddable loads fall open and stay so until the battery has recovered and somebody closes them.
+
+Heat: all electricity ends as heat on a thermal node. Over any run, to rounding,
+
+    absorbed = radiated + change of heat stored + change of battery energy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.plant import array, layout
+from hil.plant.antenna import Stations
+from hil.plant.battery import Batteries
+from hil.plant.constants import SPEED_OF_LIGHT, ZERO_CELSIUS
+from hil.plant.frames import Array
+from hil.plant.geometry import Block, Geometry
+from hil.plant.link import LinkState
+from hil.plant.ports import Ports
+from hil.plant.terminals import Terminal, Terminals
+from hil.plant.thermal import ThermalNetwork
+from skyrack.orbits import relay_satrecs, satellite_satrec
+from skyrack.satellite import ConstellationFile, SatelliteFile
+
+RECOVERY_RATIO = 0.02  # of the capacity above the floor: switches can be closed again
+SHORTFALL_WATTS = 1e-6
+LINKS = ("optical", "antenna")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Truth of all satellites for pictures; arrays have one row per satellite."""
+
+    mission_time_seconds: float
+    names: tuple[str, ...]
+    position_meters: Array
+    sunlit_ratio: Array
+    state_of_charge_ratio: Array
+    array_watts: Array
+    load_watts: Array
+    radiator_celsius: Array
+
+
+class Plant:
+    """Everything that is true, and nothing that is believed."""
+
+    def __init__(
+        self,
+        constellation: ConstellationFile,
+        satellites: Mapping[str, SatelliteFile],
+        start_time: float | None = None,
+        rng: np.random.Generator | int = 0,
+    ) -> None:
+        """Set up at ``start_time`` (mission time; the constellation's own start when absent).
+
+        Raises:
+            OrbitError: an orbit makes no sense.
+        """
+        self.time = constellation.epoch_seconds + constellation.start_seconds if start_time is None else start_time
+        named = [(satellite.name, satellites[satellite.name]) for satellite in constellation.satellites]
+        designs = [design for _, design in named]
+        self.layouts = layout.layouts(named)
+        self.names = tuple(name for name, _ in named)
+        self._index = {name: i for i, name in enumerate(self.names)}
+        satrecs = [satellite_satrec(constellation, name) for name in self.names]
+        self.geometry = Geometry(satrecs, named, constellation.stations)
+
+        columns = max(len(satellite.nodes) for satellite in self.layouts)
+        kelvin = np.array([[design.thermal.initial_celsius + ZERO_CELSIUS] * columns for design in designs])
+        self.pump_duty = np.ones(len(designs))
+        self.pump_stopped = np.zeros(len(designs), dtype=bool)
+        self.thermal = ThermalNetwork(
+            layout.heat_capacities(self.layouts, columns),
+            np.stack([layout.conductances(satellite, columns, 1.0) for satellite in self.layouts]),
+            layout.radiances(self.layouts, columns),
+            kelvin,
+        )
+        battery = layout.battery_design(designs)
+        charge = np.array([design.battery.initial_state_of_charge_ratio for design in designs])
+        self.batteries = Batteries(battery, battery.capacity_joules * charge)
+        self._recovered_joules = battery.floor_joules + RECOVERY_RATIO * battery.capacity_joules
+        self._array_coefficient = np.array([design.array.temperature_coefficient_per_kelvin for design in designs])
+
+        self._lay_out_consumers(columns)
+        generator = rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+        self.terminals = Terminals(
+            [
+                Terminal(satellite.index, column, satellite.design.lasers[number])
+                for satellite in self.layouts
+                for number, column in enumerate(
+                    column for column, consumer in enumerate(satellite.consumers) if consumer.kind == "laser"
+                )
+            ],
+            relay_satrecs(constellation),
+            generator,
+        )
+        self._antenna_rate = np.array([design.antenna.rate_bits_per_second for design in designs])
+        self.outage = {link: np.zeros(len(designs), dtype=bool) for link in LINKS}
+
+        count = len(designs)
+        self.array_watts = np.zeros(count)
+        self.undervoltage = np.zeros(count, dtype=bool)
+        self.brownouts = np.zeros(count, dtype=np.int64)
+        self.absorbed_joules, self.radiated_joules = np.zeros(count), np.zeros(count)
+        self._initial_joules = self.stored_joules()
+        self._ports: dict[str, Ports] = {}
+        self._step_seconds = np.nan
+        self._row = -1
+        self._block = self.geometry.block(self.time - 1.0, 1.0, 1)
+
+    def step(self, step_seconds: float = 1.0) -> None:
+        """Let the world go on for one step; constant steps are cheap, a new length costs a new look at the sky."""
+        self._row += 1
+        if step_seconds != self._step_seconds or self._row == len(self._block.times):
+            self._new_block(step_seconds)
+        block, row = self._block, self._row
+        if self._loads_changed:
+            self._sum_loads()
+        temperature = self.thermal.temperature
+        available = array.power(block.array_light_watts[row], temperature[:, layout.ARRAY], self._array_coefficient)
+        offered = available - self.load_watts
+        power, loss = self.batteries.step(offered, step_seconds)
+        gap = offered - power
+        self.array_watts = available - np.maximum(gap, 0.0)
+        heat = self._load_heat.copy()
+        if gap.min() < -SHORTFALL_WATTS:
+            self._brown_out(gap, heat)
+        elif self.undervoltage.any():
+            self.undervoltage &= self.batteries.energy_joules < self._recovered_joules
+        array_heat, radiator_heat = block.array_heat_watts[row], block.radiator_heat_watts[row]
+        heat[:, layout.ARRAY] += array_heat - self.array_watts
+        heat[:, layout.RADIATOR] += radiator_heat
+        heat[:, layout.BATTERY] += loss
+        radiated = self.thermal.step(heat, step_seconds)
+        self.absorbed_joules += (array_heat + radiator_heat) * step_seconds
+        self.radiated_joules += radiated.sum(axis=1) * step_seconds
+        self.time = float(block.times[row])
+        terminals = self.terminals
+        if terminals.commanded.any():
+            powered = self.closed[terminals.satellite, terminals.consumer]
+            terminals.step(self.geometry, block, row, step_seconds, powered)
+
+    # Truth.
+
+    @property
+    def block_row(self) -> tuple[Block, int]:
+        """What the sky does now: a block of steps and the row of the last one."""
+        return self._block, max(self._row, 0)
+
+    def stored_joules(self) -> Array:
+        """Heat (above absolute zero) and battery energy per satellite, J."""
+        stored: Array = self.thermal.stored_joules() + self.batteries.energy_joules
+        return stored
+
+    def energy_error_joules(self) -> Array:
+        """Absorbed less radiated less gain of the store, per satellite: zero but for rounding."""
+        error: Array = self.absorbed_joules - self.radiated_joules - (self.stored_joules() - self._initial_joules)
+        return error
+
+    def link(self, satellite: str, link: str) -> LinkState:
+        """The satellite's "optical" or "antenna" link as it truly is.
+
+        Raises:
+            PlantKeyError: no such satellite or link.
+        """
+        return self._port(satellite).link(link)
+
+    def optical_link(self, index: int) -> LinkState:
+        """The best laser link of a satellite."""
+        if self.outage["optical"][index]:
+            return LinkState(up=False)
+        rows = np.flatnonzero((self.terminals.satellite == index) & (self.terminals.rate > 0.0))
+        if not rows.size:
+            return LinkState(up=False)
+        return self.terminals.link(int(rows[self.terminals.rate[rows].argmax()]))
+
+    def antenna_link(self, index: int) -> LinkState:
+        """The antenna link of a satellite."""
+        block, row = self.block_row
+        station = int(block.station[row, index])
+        if station < 0 or self.outage["antenna"][index]:
+            return LinkState(up=False)
+        stations: Stations = self.geometry.stations
+        return LinkState(
+            up=True,
+            rate_bits_per_second=float(self._antenna_rate[index]),
+            delay_seconds=float(block.station_distance[row, index]) / SPEED_OF_LIGHT,
+            via=stations.names[station],
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Truth for pictures."""
+        block, row = self.block_row
+        return Snapshot(
+            mission_time_seconds=self.time,
+            names=self.names,
+            position_meters=block.position[row].copy(),
+            sunlit_ratio=block.sunlit_ratio[row].copy(),
+            state_of_charge_ratio=self.batteries.state_of_charge(),
+            array_watts=self.array_watts.copy(),
+            load_watts=self.load_watts.copy(),
+            radiator_celsius=self.thermal.temperature[:, layout.RADIATOR] - ZERO_CELSIUS,
+        )
+
+    # Sensors and actuators.
+
+    def read(self, satellite: str, key: str) -> float:
+        """One sensor's truth.
+
+        Raises:
+            PlantKeyError: no such satellite or sensor.
+        """
+        return self._port(satellite).read(key)
+
+    def sensors(self, satellite: str) -> dict[str, float]:
+        """All sensors of a satellite."""
+        return self._port(satellite).sensors()
+
+    def actuate(self, satellite: str, key: str, value: float) -> None:
+        """Set an actuator, or a fault (keys that begin with ``fault.``).
+
+        Raises:
+            PlantKeyError: no such satellite or actuator.
+        """
+        self._port(satellite).actuate(key, value)
+
+    def loads_changed(self) -> None:
+        """Say that a switch or a demand changed."""
+        self._loads_changed = True
+
+    def set_pump(self, index: int) -> None:
+        """Let the coolant flow as duty and faults say."""
+        duty = 0.0 if self.pump_stopped[index] else float(self.pump_duty[index])
+        satellite = self.layouts[index]
+        self.demand[index, layout.PUMP] = satellite.consumers[layout.PUMP].watts * duty**layout.PUMP_POWER_EXPONENT
+        columns = self.thermal.heat_capacity.shape[1]
+        self.thermal.set_conductance(index, layout.conductances(satellite, columns, duty))
+        self._loads_changed = True
+
+    def _port(self, satellite: str) -> Ports:
+        port = self._ports.get(satellite)
+        if port is None:
+            port = self._ports[satellite] = Ports.of(self, satellite, self._index)
+        return port
+
+    def _new_block(self, step_seconds: float) -> None:
+        self._step_seconds = step_seconds
+        self._block = self.geometry.block(self.time, step_seconds)
+        self._row = 0
+        self.terminals.begin_block(self.geometry, self._block)
+
+    def _lay_out_consumers(self, columns: int) -> None:
+        count = len(self.layouts)
+        width = max(len(satellite.consumers) for satellite in self.layouts)
+        self.demand = np.zeros((count, width))
+        self.closed: NDArray[np.bool_] = np.zeros((count, width), dtype=bool)
+        self.sheddable: NDArray[np.bool_] = np.zeros((count, width), dtype=bool)
+        self._heat_column = np.zeros((count, width), dtype=np.int64)
+        for satellite in self.layouts:
+            for column, consumer in enumerate(satellite.consumers):
+                self.demand[satellite.index, column] = consumer.watts
+                self.closed[satellite.index, column] = consumer.kind != "heater"
+                self.sheddable[satellite.index, column] = consumer.sheddable
+                self._heat_column[satellite.index, column] = consumer.node
+        self._heat_index = (self._heat_column + columns * np.arange(count)[:, np.newaxis]).ravel()
+        self._heat_shape = (count, columns)
+        self.shorted = np.zeros((count, width))
+        self.drawn_watts = np.zeros((count, width))
+        self._sum_loads()
+
+    def _sum_loads(self) -> None:
+        self.drawn_watts = (self.demand + self.shorted) * self.closed
+        self.load_watts = self.drawn_watts.sum(axis=1)
+        count, columns = self._heat_shape
+        heat = np.bincount(self._heat_index, self.drawn_watts.ravel(), minlength=count * columns)
+        self._load_heat: Array = heat.astype(np.float64, copy=False).reshape(self._heat_shape)
+        self._loads_changed = False
+
+    def _brown_out(self, gap: Array, heat: Array) -> None:
+        short = gap < -SHORTFALL_WATTS
+        served = 1.0 + gap[short] / self.load_watts[short]
+        heat[short] *= served[:, np.newaxis]
+        self.brownouts += short & ~self.undervoltage
+        self.undervoltage |= short
+        self.closed[short[:, np.newaxis] & self.sheddable] = False
+        self._loads_changed = True

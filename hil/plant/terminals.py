@@ -1,0 +1,189 @@
+"""Laser terminals: gimbals that slew, beams that jitter, partners that stand where they stand.
+
+A terminal turns towards commanded angles, which run on at commanded rates, no faster than its gimbal can. Its true
+line of sight differs from the gimbal's reading by a fixed bias. A relay whose light falls into the field of view is
+seen; the fine steering mirror then follows it within that field, and the transmit beam leaves with the commanded
+point-ahead. What the relay gets of it decides whether the link is up, and how fast it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sgp4.api import Satrec
+
+from hil.plant import optics
+from hil.plant.constants import SPEED_OF_LIGHT
+from hil.plant.frames import Array
+from hil.plant.geometry import Block, Geometry
+from hil.plant.link import LinkState
+from hil.plant.orbit import Orbits
+from skyrack.satellite import Laser
+
+NEAR_RADIANS = 0.02  # a relay this near the line of sight is followed as the partner
+LOST_RADIANS = 0.05  # beyond this, another partner is looked for
+SEARCH_SECONDS = 5.0
+MINIMUM_RATE_RATIO = 1e-3  # of the terminal's best: a slower link does not hold
+RELAY_DELAY_SECONDS = 0.030  # from the relay through its mesh to the ground; press: 25 to 60 ms end to end
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A laser terminal of a satellite."""
+
+    satellite: int
+    consumer: int  # its place among the satellite's consumers
+    design: Laser
+
+
+class Terminals:
+    """All laser terminals of the constellation; arrays have one element per terminal."""
+
+    def __init__(
+        self, terminals: Sequence[Terminal], relays: Sequence[tuple[str, Satrec]], rng: np.random.Generator
+    ) -> None:
+        self.terminals = tuple(terminals)
+        self.satellite = np.array([t.satellite for t in terminals], dtype=np.int64)
+        self.consumer = np.array([t.consumer for t in terminals], dtype=np.int64)
+        designs = [t.design for t in terminals]
+        count = len(designs)
+        self._relays = tuple(relays)
+        self._fleet = Orbits([satrec for _, satrec in relays], [name for name, _ in relays]) if relays else None
+        self._rng = rng
+        self._slew = np.array([d.slew_rate_radians_per_second for d in designs])
+        self._half_field = np.array([0.5 * d.field_of_view_radians for d in designs])
+        self._jitter = np.array([d.jitter_radians for d in designs])
+        self._reach = np.array([d.maximum_range_meters for d in designs])
+        self._wavelength = np.array([d.wavelength_meters for d in designs])
+        self._photons = np.array([d.photons_per_bit for d in designs])
+        self._best_rate = np.array([d.maximum_rate_bits_per_second for d in designs])
+        aperture = np.array([d.transmit_aperture_meters for d in designs])
+        self._beam = optics.beam_half_angle(
+            np.array([d.beam_divergence_radians for d in designs]), aperture, self._wavelength
+        )
+        gain = optics.path_gain(self._beam, np.array([d.receive_aperture_meters for d in designs]), self._wavelength)
+        efficiency = np.array([d.optics_efficiency_ratio for d in designs])
+        self._power_gain = np.array([d.transmit_power_watts for d in designs]) * efficiency**2 * gain
+
+        bias = np.array([d.pointing_bias_radians for d in designs])
+        direction = rng.uniform(0.0, 2.0 * np.pi, count)
+        self.bias_azimuth, self.bias_elevation = bias * np.cos(direction), bias * np.sin(direction)
+        self._built_azimuth = self.bias_azimuth.copy()
+
+        # Commands.
+        self.command = np.zeros((7, count))  # azimuth, elevation, their rates, time, point-ahead azimuth, elevation
+        self.commanded = np.zeros(count, dtype=bool)
+        self.transmitting = np.zeros(count, dtype=bool)
+        # State.
+        self.azimuth, self.elevation = np.zeros(count), np.zeros(count)
+        self.slewing = np.zeros(count, dtype=bool)
+        self.partner = np.full(count, -1, dtype=np.int64)
+        self.received_watts = np.zeros(count)
+        self.error_azimuth, self.error_elevation = np.zeros(count), np.zeros(count)
+        self.rate = np.zeros(count)  # bit/s, zero while the link is down
+        self.distance = np.zeros(count)
+        self._next_search = np.full(count, -np.inf)
+        self._track = np.zeros((6, 0, count))
+
+    def __len__(self) -> int:
+        return len(self.terminals)
+
+    def begin_block(self, geometry: Geometry, block: Block) -> None:
+        """Work out where the partners will stand."""
+        self._track = np.zeros((6, len(block.times), len(self)))
+        for row in np.flatnonzero(self.partner >= 0):
+            self._follow(int(row), geometry, block, 0)
+
+    def step(self, geometry: Geometry, block: Block, k: int, step_seconds: float, powered: NDArray[np.bool_]) -> None:
+        """Advance to the end of step k of the block."""
+        time = block.times[k]
+        azimuth, elevation, azimuth_rate, elevation_rate, since, ahead_azimuth, ahead_elevation = self.command
+        # Gimbals.
+        elapsed = time - since
+        left_azimuth = _wrap(azimuth + azimuth_rate * elapsed - self.azimuth)
+        left_elevation = elevation + elevation_rate * elapsed - self.elevation
+        most = self._slew * step_seconds * (powered & self.commanded)
+        move_azimuth = np.minimum(np.maximum(left_azimuth, -most), most)
+        move_elevation = np.minimum(np.maximum(left_elevation, -most), most)
+        self.azimuth = _wrap(self.azimuth + move_azimuth)
+        self.elevation = self.elevation + move_elevation
+        self.slewing = (move_azimuth != left_azimuth) | (move_elevation != left_elevation)
+        # Partners.
+        self._search(geometry, block, k)
+        partner_azimuth, partner_elevation, distance, clear, true_ahead_azimuth, true_ahead_elevation = self._track[
+            :, k
+        ]
+        self.distance = distance
+        error_azimuth = _wrap(partner_azimuth - self.azimuth - self.bias_azimuth) * np.cos(partner_elevation)
+        error_elevation = partner_elevation - self.elevation - self.bias_elevation
+        off = np.hypot(error_azimuth, error_elevation)
+        self.partner[off > LOST_RADIANS] = -1
+        # Light. The partner aims well, but jitters as we do.
+        jitter = self._rng.rayleigh(self._jitter, (2, len(self)))
+        seen = powered & (self.partner >= 0) & (clear > 0.0) & (off < self._half_field) & (distance < self._reach)
+        on_axis = self._power_gain / np.maximum(distance, 1.0) ** 2
+        self.received_watts = np.where(seen, on_axis * optics.pointing_loss(jitter[0], self._beam), 0.0)
+        self.error_azimuth = np.where(seen, error_azimuth, 0.0)
+        self.error_elevation = np.where(seen, error_elevation, 0.0)
+        aim = np.hypot(ahead_azimuth - true_ahead_azimuth, ahead_elevation - true_ahead_elevation)
+        at_partner = on_axis * optics.pointing_loss(np.hypot(aim, jitter[1]), self._beam)
+        rate = np.minimum(optics.rate_bits_per_second(at_partner, self._photons, self._wavelength), self._best_rate)
+        holds = seen & self.transmitting & (rate > MINIMUM_RATE_RATIO * self._best_rate)
+        self.rate = np.where(holds, rate, 0.0)
+
+    def mispoint(self, row: int, offset_radians: float) -> None:
+        """Add an offset in azimuth to the terminal's bias: a mirror that came loose. Zero mends it."""
+        self.bias_azimuth[row] = self._built_azimuth[row] + offset_radians
+
+    def link(self, row: int) -> LinkState:
+        """The link of one terminal."""
+        rate = float(self.rate[row])
+        if rate <= 0.0:
+            return LinkState(up=False)
+        delay = float(self.distance[row]) / SPEED_OF_LIGHT + RELAY_DELAY_SECONDS
+        return LinkState(
+            up=True, rate_bits_per_second=rate, delay_seconds=delay, via=self._relays[self.partner[row]][0]
+        )
+
+    def _search(self, geometry: Geometry, block: Block, k: int) -> None:
+        time = block.times[k]
+        due = self.commanded & (self.partner < 0) & ~self.slewing & (self._next_search <= time)
+        if self._fleet is None or not due.any():
+            return
+        position, velocity = (state[0] for state in self._fleet.states(block.times[k : k + 1]))
+        for row in np.flatnonzero(due):
+            self._next_search[row] = time + SEARCH_SECONDS
+            own_position, own_velocity = geometry.state(int(self.satellite[row]), time)
+            view = optics.sight(own_position, own_velocity, position, velocity)
+            off = np.hypot(
+                _wrap(view.azimuth - self.azimuth[row]) * np.cos(view.elevation), view.elevation - self.elevation[row]
+            )
+            nearest = int(off.argmin())
+            if off[nearest] < NEAR_RADIANS:
+                self.partner[row] = nearest
+                self._follow(int(row), geometry, block, k)
+
+    def _follow(self, row: int, geometry: Geometry, block: Block, k: int) -> None:
+        times = block.times[k:]
+        own = Orbits([geometry.satrec(int(self.satellite[row]))], ["satellite"]).states(times)
+        name, satrec = self._relays[self.partner[row]]
+        partner = Orbits([satrec], [name]).states(times)
+        view = optics.sight(own[0][:, 0], own[1][:, 0], partner[0][:, 0], partner[1][:, 0])
+        for quantity, values in enumerate(
+            (
+                view.azimuth,
+                view.elevation,
+                view.distance,
+                view.clear,
+                view.ahead_azimuth,
+                view.ahead_elevation,
+            )
+        ):
+            self._track[quantity, k:, row] = values
+
+
+def _wrap(angle: Array) -> Array:
+    """An angle between -pi and pi."""
+    wrapped: Array = angle - 2.0 * np.pi * np.round(angle / (2.0 * np.pi))
+    return wrapped
