@@ -13,6 +13,7 @@ import zmq
 
 from flight.board import SERVICES, Board
 from flight.bus import Endpoints
+from flight.bus.publisher import Tap
 from flight.devices import DeviceRegistry
 from flight.meter import HostMeter, Meter
 from skyrack.clock import Clock
@@ -30,7 +31,8 @@ class ServiceContext:
 
     ``state_dir`` None keeps nothing on disk, as in the twin. ``parameters`` override defaults, by parameter name.
     ``services`` are all services on this satellite. ``attachments`` are the run's far ends (plant, backhauls).
-    ``incarnation`` 0 takes mission time in microseconds, which grows with every start.
+    ``incarnation`` 0 takes mission time in microseconds, which grows with every start. ``taps``
+    hear topic, header and payload of everything that the service publishes.
     """
 
     satellite: str
@@ -49,3 +51,4 @@ class ServiceContext:
     attachments: Mapping[str, object] = field(default_factory=dict)
     services: tuple[str, ...] = ("executive", *SERVICES)
     incarnation: int = 0
+    taps: tuple[Tap, ...] = ()

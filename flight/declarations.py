@@ -83,7 +83,7 @@ def subscribe(
     sources = sources or tuple(filter(None, [publisher_of(message_type)]))
     if not sources:
         name = message_type.DESCRIPTOR.name
-        raise ValueError(f"@subscribe({name}): the contract names no publisher; say source=\"power\" or source=ALL")
+        raise ValueError(f"@subscribe({name}): the contract names no publisher; give source, a service's name or ALL")
     return lambda method: _mark(method, ("subscribe", message_type, sources, key))
 
 

@@ -71,4 +71,5 @@ class Parameters:
             values = json.loads(self._file.read_text(encoding="utf-8"))
             return {str(name): float(value) for name, value in values.items()}
         except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise UserError(f"{self._file}: these are not parameters ({error}); remove the file to fly the defaults") from None
+            problem = f"these are not parameters ({error}); remove the file to fly the defaults"
+            raise UserError(f"{self._file}: {problem}") from None

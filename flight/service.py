@@ -66,6 +66,7 @@ class Service:
         self.log = get_logger(f"flight.{self.name}", service=self.name)
         self.incarnation = context.incarnation or int(context.clock.now() * 1e6)
         self.bus = Bus(self.name, context.endpoints, context.clock, self.incarnation, context.zmq_context)
+        self.bus.taps.extend(context.taps)
         self.bus.on_malformed = self._on_malformed
         self.bus.on_error = self.failed
         self._parameters = Parameters(self.name, self.parameters, context.parameters, context.state_dir)
@@ -101,8 +102,8 @@ class Service:
             TypeError: the type is not among ``publishes``.
         """
         if type(message) not in self._allowed:
-            kind = type(message).__name__
-            raise TypeError(f"{self.name} does not declare that it publishes {kind}; add it to {type(self).__name__}.publishes")
+            kind, service = type(message).__name__, type(self).__name__
+            raise TypeError(f"{self.name} does not declare that it publishes {kind}; add it to {service}.publishes")
         self.bus.publish(message, key)
 
     def event(self, name: str, severity: Severity, text: str = "", **fields: object) -> None:
@@ -164,8 +165,10 @@ class Service:
     @command
     def get_parameters(self, _request: common_pb2.GetParametersRequest) -> common_pb2.GetParametersResponse:
         """Parameters in force."""
-        values = [common_pb2.ParameterValue(name=name, value=value) for name, value in self._parameters.values().items()]
-        return common_pb2.GetParametersResponse(values=values)
+        values = self._parameters.values().items()
+        return common_pb2.GetParametersResponse(
+            values=[common_pb2.ParameterValue(name=name, value=value) for name, value in values]
+        )
 
     @every(seconds=HEALTH_PERIOD_SECONDS)
     def publish_health(self) -> None:

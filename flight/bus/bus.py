@@ -53,7 +53,7 @@ class Bus:
         endpoints: Endpoints,
         clock: Clock,
         incarnation: int,
-        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        context: zmq.Context[Any] | None = None,
         *,
         high_water_mark: int = 1000,
     ) -> None:
@@ -64,8 +64,8 @@ class Bus:
         self._endpoints = endpoints
         self._clock = clock
         self._incarnation = incarnation
-        self._owned_context = None if context is not None else zmq.Context(1)
-        self._context = context if context is not None else self._owned_context
+        self._owns_context = context is None
+        self._context: zmq.Context[Any] = zmq.Context(1) if context is None else context
         self._high_water_mark = high_water_mark
         self._sources: dict[str, bool] = {}
         self._clients: dict[str, tuple[Client, zmq.Socket[bytes]]] = {}
@@ -111,7 +111,8 @@ class Bus:
                 socket.bind(address)
         except zmq.ZMQError as error:
             self._close_sockets()
-            raise BusError(f"{self.name} cannot bind {address}: {error}; is the directory there and writable?") from None
+            problem = f"{self.name} cannot bind {address}: {error}; its directory must exist and be writable"
+            raise BusError(problem) from None
         for pump in (self._publisher.pump, self._server.pump, self._subscriber.pump):
             pump.start()
         rendezvous = self._endpoints.rendezvous
@@ -137,8 +138,8 @@ class Bus:
             self._sockets[1].unbind(self._endpoints.req(self.name))
             rendezvous.leave(self.name, self)
         self._close_sockets()
-        if self._owned_context is not None:
-            self._owned_context.term()
+        if self._owns_context:
+            self._context.term()
 
     def publish(self, message: Message, key: str = "") -> None:
         """Send a message to all who subscribed; ``key`` names the instance (a load, a job)."""
@@ -160,6 +161,11 @@ class Bus:
     def subscribe_raw(self, source_services: tuple[str, ...], handler: RawHandler) -> None:
         """Call ``handler(topic, header, payload)`` with everything that these services publish."""
         self._subscribe(lambda subscriber: subscriber.subscribe_raw(handler), *source_services)
+
+    def inject(self, topic: bytes, header: bytes, payload: bytes) -> None:
+        """Take a message as if it had come from its publisher: for replays."""
+        if self._subscriber is not None:
+            self._subscriber.take(topic, header, payload)
 
     async def request(self, service: str, request: Message, timeout_seconds: float) -> Message:
         """Ask ``service`` and wait for the answer, for at most so many mission seconds.
@@ -237,7 +243,6 @@ class Bus:
         return [part.pump for part in parts if part is not None]
 
     def _socket(self, kind: int) -> zmq.Socket[bytes]:
-        assert self._context is not None
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.SNDHWM, self._high_water_mark)

@@ -23,7 +23,7 @@ def rpc_for(service: str, request_type: type[Message]) -> Rpc:
     found = _rpcs_by_request().get((service, request_type)) or _rpcs_by_request().get(("", request_type))
     if found is None:
         name = request_type.DESCRIPTOR.full_name
-        raise LookupError(f"{service} has no command that takes a {name}; a .proto service with its on_board declares one")
+        raise LookupError(f"{service} has no command that takes a {name}; its .proto service would declare one")
     return found
 
 
@@ -51,7 +51,8 @@ def is_state(message_type: type[Message]) -> bool:
 
 
 def _spec(message_type: type[Message]) -> Any:
-    return message_type.DESCRIPTOR.GetOptions().Extensions[options_pb2.message]
+    descriptor: Any = message_type.DESCRIPTOR
+    return descriptor.GetOptions().Extensions[options_pb2.message]
 
 
 @lru_cache(maxsize=1)

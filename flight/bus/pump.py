@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import zmq
 
@@ -21,7 +22,7 @@ class Pump:
     ``writable`` is called whenever the socket may have become able to send.
     """
 
-    __slots__ = ("_loop", "_pending", "_receive", "_running", "_writable", "socket")
+    __slots__ = ("_get", "_loop", "_pending", "_receive", "_running", "_writable", "socket")
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class Pump:
         writable: Callable[[], None] | None = None,
     ) -> None:
         self.socket = socket
+        self._get: Callable[[int], Any] = socket.get
         self._loop = loop
         self._receive = receive
         self._writable = writable
@@ -68,7 +70,7 @@ class Pump:
     def _drain(self) -> None:
         if not self._running:
             return
-        events = self.socket.get(zmq.EVENTS)
+        events = self._get(zmq.EVENTS)
         if events & zmq.POLLOUT and self._writable is not None:
             self._writable()
         if not events & zmq.POLLIN:
@@ -77,7 +79,7 @@ class Pump:
         receive()
         # Asking whether there is more costs less than the exception that says there is not; for a burst it is the other
         # way round.
-        if not self._running or not self.socket.get(zmq.EVENTS) & zmq.POLLIN:
+        if not self._running or not self._get(zmq.EVENTS) & zmq.POLLIN:
             return
         try:
             for _ in range(MESSAGES_PER_TURN - 1):

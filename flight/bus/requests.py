@@ -45,7 +45,7 @@ class Client:
         counters: BusCounters,
         on_malformed: OnMalformed,
     ) -> None:
-        # Nothing waits in the queue of a connection that does not exist: a request is sent to a live peer or not at all.
+        # Nothing waits in the queue of a connection that does not exist: a request goes to a live peer or not at all.
         socket.set(zmq.IMMEDIATE, 1)
         self._loop = loop
         self._socket = socket

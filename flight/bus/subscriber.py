@@ -116,7 +116,7 @@ class Subscriber:
 
     def _deliver_held(self, held: deque[tuple[bytes, bytes, bytes]]) -> None:
         while held:
-            self._handle(*held.popleft())
+            self.take(*held.popleft())
 
     def _receive(self) -> None:
         """One message, which is one [topic][Header][payload], or several of them for a newcomer."""
@@ -131,7 +131,7 @@ class Subscriber:
         elif self._held is not None:
             self._held.append((topic, header, frame.bytes))
         else:
-            self._handle(topic, header, frame.bytes)
+            self.take(topic, header, frame.bytes)
 
     def _receive_several(self, frames: list[bytes]) -> None:
         frames.extend(self._socket.recv_multipart(_NOBLOCK))
@@ -143,7 +143,7 @@ class Subscriber:
             if self._held is not None:
                 self._held.append(triple)
             else:
-                self._handle(*triple)
+                self.take(*triple)
 
     def _skip_if_malformed(self, topic: bytes) -> bool:
         count = 1
@@ -158,7 +158,8 @@ class Subscriber:
         self._counters.malformed += 1
         self._on_malformed(source, reason)
 
-    def _handle(self, topic: bytes, header_bytes: bytes, payload: bytes) -> None:
+    def take(self, topic: bytes, header_bytes: bytes, payload: bytes) -> None:
+        """Check one message, count gaps, and call its handlers."""
         counters = self._counters
         try:
             header = Header.FromString(header_bytes)

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -82,30 +83,32 @@ class MissionClock:
     of the loop's time and cannot run backwards whatever happens to the host's time of day.
 
     ``loop`` defaults to the running loop; without one, loops that run on ``time.monotonic`` are assumed (all of
-    asyncio's own do).
+    asyncio's own do). ``since_anchor_seconds`` says how far the anchor is back, in host seconds; by default the host's
+    clocks are asked.
     """
 
     __slots__ = ("_loop_time", "_loop_zero", "_mission_zero", "anchor", "rate")
 
-    def __init__(self, anchor: Anchor, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self,
+        anchor: Anchor,
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        since_anchor_seconds: float | None = None,
+    ) -> None:
         self._loop_time = _time_of(loop)
         self.anchor = anchor
         self.rate = anchor.rate
         self._loop_zero = self._loop_time()
-        self._mission_zero = anchor.mission_time_seconds + anchor.rate * _host_seconds_since(anchor)
+        elapsed = _host_seconds_since(anchor) if since_anchor_seconds is None else since_anchor_seconds
+        self._mission_zero = anchor.mission_time_seconds + anchor.rate * elapsed
 
     @classmethod
     def starting_at(
         cls, mission_time_seconds: float, rate: float = 1.0, loop: asyncio.AbstractEventLoop | None = None
     ) -> MissionClock:
         """The given mission time is now on the loop; no clock of the host is read, as virtual time needs."""
-        clock = cls.__new__(cls)
-        clock._loop_time = _time_of(loop)
-        clock._loop_zero = clock._loop_time()
-        clock.anchor = Anchor(mission_time_seconds, mission_time_seconds, rate)
-        clock.rate = rate
-        clock._mission_zero = mission_time_seconds
-        return clock
+        return cls(Anchor(mission_time_seconds, mission_time_seconds, rate), loop, since_anchor_seconds=0.0)
 
     @classmethod
     def from_file(cls, path: Path | str, loop: asyncio.AbstractEventLoop | None = None) -> MissionClock:
@@ -118,7 +121,7 @@ class MissionClock:
     def loop_time_of(self, mission_time_seconds: float) -> float:
         """First loop time at which ``now()`` has reached the given mission time, to rounding."""
         when = self._loop_zero + (mission_time_seconds - self._mission_zero) / self.rate
-        # The sum in now() rounds to the spacing of doubles near Unix time (0.2 us): step over it rather than wake early.
+        # The sum in now() rounds to the spacing of doubles near Unix time (0.2 us): step over it, never wake early.
         step = max(math.ulp(when), math.ulp(mission_time_seconds) / self.rate / 2)
         while self._mission_zero + self.rate * (when - self._loop_zero) < mission_time_seconds:
             when += step
@@ -182,7 +185,7 @@ def _wake(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-def _time_of(loop: asyncio.AbstractEventLoop | None) -> Any:
+def _time_of(loop: asyncio.AbstractEventLoop | None) -> Callable[[], float]:
     if loop is None:
         try:
             loop = asyncio.get_running_loop()

@@ -46,12 +46,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual_now
 
-    def _advance(self) -> None:
-        """Jump to the next timer."""
+    def jump(self) -> None:
+        """Move time to the next timer. Raises DeadlockError when there is none."""
         timers = self._scheduled  # type: ignore[attr-defined]
         if not timers:
             raise DeadlockError(_describe_deadlock(self))
-        when: float = timers[0]._when
+        when: float = timers[0].when()
         if when > self._virtual_now:
             self._virtual_now = when
             self._set_resolution()
@@ -69,17 +69,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             future.set_exception(error)
         return future
 
-    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
         _refuse_network(fd)
         super().add_reader(fd, callback, *args)
 
-    def add_writer(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+    def add_writer(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
         _refuse_network(fd)
         super().add_writer(fd, callback, *args)
 
 
 def _refusing(name: str, what: str) -> Callable[..., Any]:
-    async def refuse(self: VirtualLoop, *_arguments: Any, **_keywords: Any) -> NoReturn:
+    async def refuse(_loop: VirtualLoop, *_arguments: Any, **_keywords: Any) -> NoReturn:
         raise RefusedInVirtualTimeError(f"{what} cannot run in virtual time (loop.{name}); use a model of it")
 
     refuse.__name__ = name
@@ -146,7 +146,7 @@ class _VirtualSelector(selectors.BaseSelector):
                 ready.sort(key=lambda item: self._order[item[0]])
             return [(self._keys[fd], _events_of(mask) & self._keys[fd].events) for fd, mask in ready]
         if timeout is None or timeout > 0:
-            self._loop._advance()
+            self._loop.jump()
         return []
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
@@ -201,9 +201,11 @@ def _describe_deadlock(loop: asyncio.AbstractEventLoop) -> str:
 
 def _where(task: asyncio.Task[Any]) -> str:
     coroutine: Any = task.get_coro()
+    outermost = getattr(coroutine, "__qualname__", repr(coroutine))
     # Follow the chain of awaits to the place that really waits.
     while getattr(coroutine, "cr_await", None) is not None and hasattr(coroutine.cr_await, "cr_code"):
         coroutine = coroutine.cr_await
     frame = getattr(coroutine, "cr_frame", None)
-    name = getattr(coroutine, "__qualname__", repr(coroutine))
-    return f"{name}, line {frame.f_lineno}" if frame is not None else name
+    innermost = getattr(coroutine, "__qualname__", repr(coroutine))
+    where = innermost if frame is None else f"{innermost}, line {frame.f_lineno}"
+    return where if innermost == outermost else f"{outermost} in {where}"
