@@ -1,0 +1,98 @@
+"""How services are started and ended: as processes on a board, as tasks in the twin."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a service ended: in words, and whether it ended as one should that was asked to."""
+
+    clean: bool
+    reason: str
+
+
+OnExit = Callable[[str, Exit], None]
+
+
+class Launcher(Protocol):
+    """Starts services by name. A service that has been started is reported to ``on_exit`` exactly once when it ends.
+
+    Nothing here waits, save ``close``. Names of services that do not run are ignored by ``stop`` and ``kill``.
+    """
+
+    on_exit: OnExit
+
+    async def open(self) -> None:
+        """Get ready. Raises OSError when processes cannot be started here."""
+        ...
+
+    def start(self, service: str) -> None:
+        """Start a service that does not run."""
+        ...
+
+    def stop(self, service: str) -> None:
+        """Ask a service to end cleanly."""
+        ...
+
+    def kill(self, service: str) -> None:
+        """End a service at once, whatever it does."""
+        ...
+
+    async def close(self, grace_seconds: float) -> None:
+        """End all services: cleanly within the grace (host seconds), then at once. ``on_exit`` hears nothing of it."""
+        ...
+
+
+def ignore_exit(_service: str, _exit: Exit) -> None:
+    """What ``on_exit`` does until somebody listens."""
+
+
+class TaskLauncher:
+    """Services as tasks of the running loop, made by ``make(service)``: the twin's launcher, and that of tests."""
+
+    def __init__(self, make: Callable[[str], Coroutine[Any, Any, object]]) -> None:
+        self.on_exit: OnExit = ignore_exit
+        self._make = make
+        self._tasks: dict[str, asyncio.Task[object]] = {}
+
+    async def open(self) -> None:
+        return
+
+    def start(self, service: str) -> None:
+        if service in self._tasks:
+            raise RuntimeError(f"{service} runs already")
+        task = asyncio.get_running_loop().create_task(self._make(service), name=service)
+        self._tasks[service] = task
+        task.add_done_callback(lambda done: self._ended(service, done))
+
+    def stop(self, service: str) -> None:
+        if service in self._tasks:
+            self._tasks[service].cancel()
+
+    def kill(self, service: str) -> None:
+        self.stop(service)
+
+    async def close(self, grace_seconds: float) -> None:
+        self.on_exit = ignore_exit
+        # In the order of their start, one after the other: two runs of the twin end alike.
+        for task in list(self._tasks.values()):
+            task.cancel()
+            await asyncio.wait([task], timeout=grace_seconds)
+        self._tasks.clear()
+
+    def _ended(self, service: str, task: asyncio.Task[object]) -> None:
+        if self._tasks.pop(service, None) is None:
+            return
+        if task.cancelled():
+            self.on_exit(service, Exit(clean=True, reason="ended"))
+            return
+        error = task.exception()
+        if error is None:
+            self.on_exit(service, Exit(clean=True, reason="ended"))
+        else:
+            self.on_exit(service, Exit(clean=False, reason=f"{type(error).__name__}: {error}"))
