@@ -1,0 +1,192 @@
+"""What the ground knows of the satellites now: the latest telemetry, and when each was last heard.
+
+Telemetry is kept as it came and decoded when somebody looks, so that taking a batch in costs little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from google.protobuf.message import DecodeError, Message
+
+from ground.placement import NodeSize, PlacementSettings, Profile, SatelliteView
+from ground.records import SatelliteRecord
+from skyrack.dictionary import message_type
+from skyrack.satellite import SatelliteFile
+from skyrack.v1 import backhaul_pb2, compute_pb2, executive_pb2, gateway_pb2, navigation_pb2, power_pb2, thermal_pb2
+
+__all__ = ["Latest", "Picture"]
+
+_PACKAGE = "skyrack.v1."
+
+
+@dataclass(slots=True)
+class Latest:
+    """The newest sample of one kind."""
+
+    mission_time_seconds: float
+    source: str
+    payload: bytes
+
+
+@dataclass(slots=True)
+class _Satellite:
+    design: SatelliteFile | None
+    nodes: tuple[NodeSize, ...] = ()
+    heard_seconds: float | None = None
+    samples: dict[tuple[str, str], Latest] = field(default_factory=dict)
+    decoded: dict[tuple[str, str], tuple[Latest, Message]] = field(default_factory=dict)
+    rate: float = 0.0
+
+
+class Picture:
+    """The satellites as they are known on the ground."""
+
+    def __init__(self, designs: Mapping[str, SatelliteFile]) -> None:
+        self._satellites = {
+            name: _Satellite(
+                design,
+                tuple(NodeSize(node.peak_watts, node.cores, node.memory_bytes) for node in design.nodes),
+            )
+            for name, design in designs.items()
+        }
+        self.samples_total = 0
+
+    def __contains__(self, satellite: str) -> bool:
+        return satellite in self._satellites
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all satellites, sorted."""
+        return sorted(self._satellites)
+
+    def heard(self, satellite: str, now: float) -> None:
+        """Something of the satellite's arrived."""
+        known = self._satellites.get(satellite)
+        if known is not None and (known.heard_seconds is None or now > known.heard_seconds):
+            known.heard_seconds = now
+
+    def update(self, satellite: str, batch: backhaul_pb2.TelemetryBatch) -> None:
+        """Take the newest of each kind from a batch; batches may come in any order."""
+        known = self._satellites.get(satellite)
+        if known is None:
+            return
+        known.rate = batch.rate
+        samples = known.samples
+        count = 0
+        seen: set[tuple[str, str]] = set()
+        # The newest stand last: all before them need no second look.
+        for sample in reversed(batch.samples):
+            count += 1
+            key = (sample.message_type, sample.key)
+            if key in seen:
+                continue
+            seen.add(key)
+            at = sample.mission_time_seconds
+            latest = samples.get(key)
+            if latest is None:
+                samples[key] = Latest(at, sample.source, sample.payload)
+            elif at >= latest.mission_time_seconds:
+                latest = samples[key] = Latest(at, sample.source, sample.payload)
+        self.samples_total += count
+
+    def messages(self, satellite: str) -> Iterator[tuple[str, Latest, Message]]:
+        """(instance key, sample, message) of all kinds, by type and key; what cannot be decoded is left out."""
+        known = self._satellites[satellite]
+        for kind, key in sorted(known.samples):
+            message = self._message(known, kind, key)
+            if message is not None:
+                yield key, known.samples[kind, key], message
+
+    def _message(self, known: _Satellite, kind: str, key: str = "") -> Message | None:
+        latest = known.samples.get((kind, key))
+        if latest is None:
+            return None
+        cached = known.decoded.get((kind, key))
+        if cached is not None and cached[0] is latest:
+            return cached[1]
+        try:
+            message = message_type(kind).FromString(latest.payload)
+        except (KeyError, DecodeError):
+            return None
+        known.decoded[kind, key] = (latest, message)
+        return message
+
+    def view(self, satellite: str, now: float) -> SatelliteView:
+        """The satellite as placement sees it."""
+        known = self._satellites[satellite]
+        power = self._message(known, f"{_PACKAGE}PowerBudget")
+        heat = self._message(known, f"{_PACKAGE}ThermalBudget")
+        compute = self._message(known, f"{_PACKAGE}ComputeStatus")
+        status = self._message(known, f"{_PACKAGE}SatelliteStatus")
+        ends = [budget.end_seconds for budget in (power, heat) if isinstance(budget, _BUDGETS)]
+        return SatelliteView(
+            name=satellite,
+            nodes=known.nodes,
+            heard_seconds=known.heard_seconds,
+            next_contact_seconds=self._next_contact(known, now),
+            accepts_jobs=(
+                isinstance(compute, compute_pb2.ComputeStatus)
+                and not (isinstance(status, executive_pb2.SatelliteStatus) and status.mode == executive_pb2.MODE_SAFE)
+            ),
+            power=_profile(power),
+            heat=_profile(heat),
+            budget_end_seconds=min(ends, default=0.0),
+            free_nodes=compute.free_nodes if isinstance(compute, compute_pb2.ComputeStatus) else 0,
+        )
+
+    def _next_contact(self, known: _Satellite, now: float) -> float | None:
+        forecast = self._message(known, f"{_PACKAGE}OrbitForecast")
+        if not isinstance(forecast, navigation_pb2.OrbitForecast):
+            return None
+        starts = [max(now, contact.start_seconds) for contact in forecast.contacts if contact.end_seconds > now]
+        return min(starts, default=None)
+
+    def record(self, satellite: str, now: float, jobs_open: int, settings: PlacementSettings) -> SatelliteRecord:
+        """The satellite as people see it."""
+        known = self._satellites[satellite]
+        power = self._message(known, f"{_PACKAGE}PowerStatus")
+        power_budget = self._message(known, f"{_PACKAGE}PowerBudget")
+        heat_budget = self._message(known, f"{_PACKAGE}ThermalBudget")
+        thermal = self._message(known, f"{_PACKAGE}ThermalStatus")
+        compute = self._message(known, f"{_PACKAGE}ComputeStatus")
+        status = self._message(known, f"{_PACKAGE}SatelliteStatus")
+        link = self._message(known, f"{_PACKAGE}LinkStatus")
+        age = None if known.heard_seconds is None else max(0.0, now - known.heard_seconds)
+        return SatelliteRecord(
+            name=satellite,
+            is_reachable=age is not None and age <= settings.reachable_seconds,
+            heard_seconds=known.heard_seconds,
+            age_seconds=age,
+            mode=(
+                executive_pb2.Mode.Name(status.mode).removeprefix("MODE_").lower()
+                if isinstance(status, executive_pb2.SatelliteStatus)
+                else ""
+            ),
+            link=link.link if isinstance(link, gateway_pb2.LinkStatus) else "",
+            state_of_charge_ratio=(power.state_of_charge_ratio if isinstance(power, power_pb2.PowerStatus) else None),
+            compute_power_watts=(
+                power_budget.compute_now_watts if isinstance(power_budget, power_pb2.PowerBudget) else None
+            ),
+            compute_heat_watts=(
+                heat_budget.compute_now_watts if isinstance(heat_budget, thermal_pb2.ThermalBudget) else None
+            ),
+            draw_watts=compute.draw_watts if isinstance(compute, compute_pb2.ComputeStatus) else None,
+            chip_maximum_celsius=(
+                thermal.chip_maximum_celsius if isinstance(thermal, thermal_pb2.ThermalStatus) else None
+            ),
+            free_nodes=compute.free_nodes if isinstance(compute, compute_pb2.ComputeStatus) else None,
+            jobs_open=jobs_open,
+            next_contact_seconds=self._next_contact(known, now),
+            outbox_items=link.outbox_items if isinstance(link, gateway_pb2.LinkStatus) else 0,
+        )
+
+
+_BUDGETS = (power_pb2.PowerBudget, thermal_pb2.ThermalBudget)
+
+
+def _profile(budget: Message | None) -> Profile:
+    if not isinstance(budget, _BUDGETS):
+        return ()
+    return tuple((piece.start_seconds, piece.watts) for piece in budget.compute)

@@ -1,0 +1,156 @@
+"""What the ground tells about jobs, telecommands, events and satellites: plain records, times in mission seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = [
+    "CommandStage",
+    "EventRecord",
+    "JobOutput",
+    "JobRecord",
+    "JobStep",
+    "SatelliteRecord",
+    "TelecommandRecord",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class JobStep:
+    """One step of a job's life: a status that a satellite sent, or something the ground decided."""
+
+    attempt: int
+    version: int | None
+    state: str
+    satellite: str
+    node: str
+    reason: str
+    progress_ratio: float
+    mission_time_seconds: float
+    received_seconds: float
+    # Stale and illegal statuses are kept, and change nothing.
+    is_applied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutput:
+    """A file that a job made, as its satellite describes it."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job, where it stands, and, when asked for, how it came there."""
+
+    job_id: str
+    name: str
+    submitter: str
+    command: tuple[str, ...]
+    power_watts: float
+    cores: int
+    priority: int
+    deadline_seconds: float
+    state: str
+    is_final: bool
+    attempt: int
+    satellite: str
+    node: str
+    lease_end_seconds: float
+    reason: str
+    cancel_requested: bool
+    progress_ratio: float
+    energy_joules: float
+    run_seconds: float
+    preemptions: int
+    exit_code: int
+    stderr_tail: str
+    outputs: tuple[JobOutput, ...]
+    package_sha256: str
+    package_bytes: int
+    result_sha256: str
+    result_bytes: int
+    # When all of the result lay on the ground, verified; None until then.
+    result_received_seconds: float | None
+    result_problem: str
+    submitted_seconds: float
+    placed_seconds: float | None
+    started_seconds: float | None
+    finished_seconds: float | None
+    changed_seconds: float
+    # Grows with every change of any job.
+    revision: int
+    history: tuple[JobStep, ...] = ()
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing more will come: final, and its result, where it has one, is here."""
+        return self.is_final and (not self.result_sha256 or self.result_received_seconds is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStage:
+    """A stage that a telecommand reached."""
+
+    stage: str
+    reason: str
+    mission_time_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TelecommandRecord:
+    """A telecommand and the stages it went through."""
+
+    command_id: str
+    satellite: str
+    service: str
+    method: str
+    arguments: str
+    submitter: str
+    created_seconds: float
+    not_after_seconds: float
+    stage: str
+    is_final: bool
+    reason: str
+    # The answer, where the command has one other than yes or no; text form.
+    response: str
+    revision: int
+    stages: tuple[CommandStage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """Something that happened on a satellite, or, without a satellite, on the ground."""
+
+    id: int
+    satellite: str
+    source: str
+    name: str
+    severity: str
+    text: str
+    mission_time_seconds: float
+    received_seconds: float
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SatelliteRecord:
+    """What the ground knows of a satellite, at a glance. ``None`` is what has not been heard yet."""
+
+    name: str
+    is_reachable: bool
+    heard_seconds: float | None
+    age_seconds: float | None
+    mode: str
+    link: str
+    state_of_charge_ratio: float | None
+    compute_power_watts: float | None
+    compute_heat_watts: float | None
+    draw_watts: float | None
+    chip_maximum_celsius: float | None
+    free_nodes: int | None
+    jobs_open: int
+    next_contact_seconds: float | None
+    outbox_items: int

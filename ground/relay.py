@@ -1,0 +1,255 @@
+"""The ground's engine: takes in what satellites say, places jobs, keeps all of it in one database.
+
+What it decides stands in ``placement`` and ``lifecycle``; what it must not lose is in the database before anybody
+hears that it was taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from ground import dispatch, intake, results
+from ground.lifecycle import Note, note
+from ground.picture import Picture
+from ground.placement import PlacementSettings
+from ground.pulse import Pulse
+from ground.store import COMPONENT, STEPS, archive, events, jobs
+from ground.vault import Vault
+from skyrack.backhaul import Connector, down_topic, state_topic, up_topic
+from skyrack.clock import Clock
+from skyrack.database import Database, StorageError
+from skyrack.delivery import Delivered, DeliverySettings, Endpoint, Link, OutboxFullError
+from skyrack.logging import get_logger
+from skyrack.satellite import SatelliteFile
+from skyrack.signing import KeyRing, Right, SigningKey
+from skyrack.v1 import backhaul_pb2, common_pb2
+from skyrack.v1.options_pb2 import STREAM_EVENTS
+
+__all__ = ["SUBSCRIPTIONS", "GroundCounters", "GroundSettings", "Relay"]
+
+SUBSCRIPTIONS: Final = (down_topic("+", "+"), state_topic("+"))
+"""What the ground's connector subscribes to."""
+
+T = TypeVar("T")
+
+_RECENT_SECONDS: Final = 120.0
+_HOUR: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class GroundSettings:
+    """How the ground works; times in mission seconds."""
+
+    placement: PlacementSettings = field(default_factory=PlacementSettings)
+    step_seconds: float = 10.0
+    """Longest time between two looks at what waits."""
+    archive_seconds: float = 7 * 86_400.0
+    """Telemetry that came earlier is forgotten."""
+    events_maximum: int = 1_000_000
+    telecommand_lifetime_seconds: float = 86_400.0
+    """For telecommands whose sender gives no end."""
+
+
+@dataclass(slots=True)
+class GroundCounters:
+    """What the ground did since its start."""
+
+    refused: Counter[str] = field(default_factory=Counter)
+    items: Counter[str] = field(default_factory=Counter)
+    steps: int = 0
+    storage_errors: int = 0
+
+
+class Relay:
+    """``open`` it, ``run`` it until cancelled, ``close`` it.
+
+    Without ``state_dir`` everything lives in memory. ``new_id`` makes ids for what comes without one.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it stands on
+        self,
+        designs: Mapping[str, SatelliteFile],
+        *,
+        key: SigningKey,
+        ring: KeyRing,
+        clock: Clock,
+        rng: random.Random,
+        new_id: Callable[[], str],
+        connector: Connector,
+        state_dir: Path | None = None,
+        settings: GroundSettings | None = None,
+        delivery: DeliverySettings | None = None,
+        name: str = "ground",
+    ) -> None:
+        self.name = name
+        self.clock = clock
+        self.settings = settings or GroundSettings()
+        self.new_id = new_id
+        self.picture = Picture(designs)
+        self.database = Database(state_dir / "ground.db" if state_dir else None)
+        self.vault = Vault(state_dir / "files" if state_dir else None)
+        self.counters = GroundCounters()
+        self.changed = Pulse()
+        """Beats when a job, a telecommand or an event changed."""
+        self.waiting_reasons: dict[str, str] = {}
+        """Why jobs that wait on the ground do, by id."""
+        self.endpoint = Endpoint(
+            name,
+            key=key,
+            ring=ring,
+            peer_right=Right.SATELLITE,
+            database=self.database,
+            clock=clock,
+            on_item=self._on_item,
+            after_commit=self._after_commit,
+            on_refused=self._on_refused,
+            settings=delivery,
+        )
+        self.link = Link(self.endpoint, lambda satellite, _stream: up_topic(satellite))
+        self._connector = connector
+        self._rng = rng
+        self._work = Pulse()
+        self._telemetry: dict[tuple[str, int, int, int], backhaul_pb2.TelemetryBatch] = {}
+        self._refusals: dict[str, tuple[int, str]] = {}
+        self._last_trim = clock.now()
+        self._log = get_logger("ground")
+
+    async def open(self) -> None:
+        """Open the database and pick up what an earlier life left.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
+        await self.database.migrate(COMPONENT, STEPS)
+        await self.endpoint.open()
+        for satellite in self.picture.names:
+            self.endpoint.peer(satellite)
+            recent = partial(archive.recent_batches, satellite=satellite, seconds=_RECENT_SECONDS)
+            for at, data in await self.database.read(recent):
+                self.picture.update(satellite, backhaul_pb2.Payload.FromString(data).telemetry)
+                self.picture.heard(satellite, at)
+        self._log.info("ground_opened", incarnation=self.endpoint.identity.incarnation, satellites=self.picture.names)
+
+    async def run(self) -> None:
+        """Relay and place until cancelled; ``open`` came before."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.link.serve(self._connector, self._rng), name="ground link")
+            group.create_task(self._work_loop(), name="ground work")
+
+    async def close(self) -> None:
+        """Finish what is being written, and close the database."""
+        self.changed.beat()
+        await self.database.close()
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """Run what touches files beside the loop; inline in virtual time."""
+        return await asyncio.get_running_loop().run_in_executor(None, function)
+
+    def work_came(self) -> None:
+        """There is something to place or to put together: look soon."""
+        self._work.beat()
+
+    def enqueue(
+        self, connection: sqlite3.Connection, satellite: str, stream: int, payload: bytes, not_after_seconds: float
+    ) -> None:
+        """Into the outbox of a satellite, in the caller's transaction."""
+        self.endpoint.enqueue(connection, satellite, stream, payload, not_after_seconds=not_after_seconds)
+
+    def kick(self, satellites: Sequence[str], streams: Sequence[int]) -> None:
+        """Something was put into outboxes and committed: send it."""
+        for satellite in satellites:
+            for stream in streams:
+                self.endpoint.kick(satellite, stream)
+
+    def _on_item(self, connection: sqlite3.Connection, item: Delivered) -> None:
+        """In the database's thread, in the transaction that records the item's receipt."""
+        payload = intake.take(
+            connection, item.source, item.stream, item.payload, self.clock.now(), self.settings.placement
+        )
+        kind = payload.WhichOneof("kind") or ""
+        self.counters.items[kind] += 1
+        if kind == "telemetry":
+            self._telemetry[item.source, item.stream, item.epoch, item.sequence] = payload.telemetry
+
+    def _after_commit(self, items: Sequence[Delivered]) -> None:
+        now = self.clock.now()
+        is_news = False
+        for item in items:
+            self.picture.heard(item.source, now)
+            batch = self._telemetry.pop((item.source, item.stream, item.epoch, item.sequence), None)
+            if batch is None:
+                is_news = True
+                self._work.beat()
+            elif item.stream != STREAM_EVENTS:
+                self.picture.update(item.source, batch)
+            else:
+                is_news = True
+        if is_news:
+            self.changed.beat()
+
+    def _on_refused(self, kind: str, detail: str) -> None:
+        """Counted at once, told once a step: a hostile broker must not fill the disk with events."""
+        self.counters.refused[kind] += 1
+        count, _ = self._refusals.get(kind, (0, ""))
+        self._refusals[kind] = (count + 1, detail)
+
+    async def _work_loop(self) -> None:
+        while True:
+            waiter = self._work.waiter()
+            try:
+                await self.step()
+            except (StorageError, OutboxFullError) as error:
+                self.counters.storage_errors += 1
+                self._log.error("ground_storage_failed", problem=str(error))
+            with suppress(TimeoutError):
+                async with self.clock.timeout(self.settings.step_seconds):
+                    await waiter
+
+    async def step(self) -> None:
+        """Place what waits, end what is over, put results together, forget what is old. Raises ``StorageError``."""
+        self.counters.steps += 1
+        now = self.clock.now()
+        await self._tell_refusals(now)
+        todo = await self.database.read(jobs.todo)
+        if todo.waiting_jobs or todo.is_due(now, self.settings.placement.lease_margin_seconds):
+            views = [self.picture.view(name, now) for name in self.picture.names] if todo.waiting_jobs else []
+            outcome = await self.database.write(
+                lambda connection: dispatch.step(
+                    connection, views, now, self.settings.placement, self.vault, self.enqueue
+                )
+            )
+            self.waiting_reasons = outcome.waiting
+            self.kick(sorted(outcome.placed_on), dispatch.STREAMS)
+            if outcome.changed:
+                self.changed.beat()
+        if todo.expected_results and await results.collect(self.database, self.vault, now):
+            self.changed.beat()
+        if now - self._last_trim >= _HOUR:
+            self._last_trim = now
+            await self.database.write(lambda connection: self._trim(connection, now))
+
+    def _trim(self, connection: sqlite3.Connection, now: float) -> None:
+        archive.trim(connection, now - self.settings.archive_seconds)
+        events.trim(connection, self.settings.events_maximum)
+
+    async def _tell_refusals(self, now: float) -> None:
+        if not self._refusals:
+            return
+        refusals, self._refusals = self._refusals, {}
+
+        def transaction(connection: sqlite3.Connection) -> None:
+            for kind, (count, detail) in refusals.items():
+                text = detail if count == 1 else f"{count} times, the last: {detail}"
+                note(connection, Note("frame_refused", common_pb2.SEVERITY_WARNING, text), now, kind=kind)
+
+        await self.database.write(transaction)
+        self.changed.beat()

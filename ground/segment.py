@@ -1,0 +1,265 @@
+"""The ground segment as people use it: jobs, telecommands, satellites, telemetry, events.
+
+The same object stands behind the HTTP interface and in the twin.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+from google.protobuf.message import Message
+
+from ground import dispatch, lifecycle
+from ground.errors import ConflictError, UnknownError
+from ground.placement import fits_somewhere
+from ground.records import EventRecord, JobRecord, SatelliteRecord, TelecommandRecord
+from ground.relay import SUBSCRIPTIONS, GroundSettings, Relay
+from ground.store import archive, events, files, jobs, telecommands
+from skyrack import jobfile
+from skyrack.delivery import OutboxFullError, ReceivedLedger, SentLedger
+from skyrack.dictionary import check_arguments, rpcs
+from skyrack.errors import UserError
+from skyrack.files import suggest
+from skyrack.v1 import backhaul_pb2, job_pb2
+from skyrack.v1.options_pb2 import STREAM_STATUS
+
+__all__ = ["SUBSCRIPTIONS", "GroundSegment", "GroundSettings"]
+
+T = TypeVar("T")
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LIST_LIMIT: Final = 1000
+
+
+class GroundSegment(Relay):
+    """The ground: ``open`` it, ``run`` it until cancelled, ``close`` it; in between ask it for things.
+
+    What a person asked wrongly raises ``UserError``, and nothing was changed; what is not there ``UnknownError``;
+    an id that something else has ``ConflictError``; a failed disk ``StorageError``.
+    """
+
+    async def keep_package(self, content: bytes) -> bytes:
+        """Take a package in, durably; returns its SHA-256. Harmless when it is here already."""
+        if len(content) > jobfile.PACKAGE_LIMIT_BYTES:
+            raise UserError(f"a package of {len(content):,} bytes; at most {jobfile.PACKAGE_LIMIT_BYTES:,} go up")
+        sha256 = await self.in_thread(partial(self.vault.put, content))
+        now = self.clock.now()
+        await self.database.write(lambda connection: files.add_package(connection, sha256, len(content), now))
+        return sha256
+
+    async def submit(
+        self, spec: job_pb2.JobSpec, package: bytes | None = None, *, job_id: str = "", submitter: str = ""
+    ) -> JobRecord:
+        """Take a job. It is durable when this returns, and will be placed or expire.
+
+        Submitting the same job under the same id again changes nothing. Without ``package`` its content must have
+        been given to ``keep_package``; a job without a package is for models of jobs.
+        """
+        now = self.clock.now()
+        taken = jobfile.submitted(spec, job_id or spec.job_id or self.new_id(), submitter or spec.submitter, now)
+        if package is not None:
+            taken.package_sha256 = await self.keep_package(package) if package else b""
+            taken.package_bytes = len(package)
+        problem = _problem(taken) or fits_somewhere(
+            dispatch.need_of(taken), [self.picture.view(name, now) for name in self.picture.names]
+        )
+        if problem:
+            raise UserError(f"job {taken.name or taken.job_id}: {problem}")
+
+        def transaction(connection: sqlite3.Connection) -> JobRecord:
+            if taken.package_bytes and not files.has_package(connection, taken.package_sha256):
+                raise UserError(f"job {taken.name}: its package is not here; send it first")
+            try:
+                jobs.insert(connection, taken, now)
+            except ValueError as error:
+                raise ConflictError(str(error)) from None
+            return _known(jobs.load(connection, taken.job_id), "job", taken.job_id)
+
+        record = await self.database.write(transaction)
+        self.work_came()
+        self.changed.beat()
+        return record
+
+    async def cancel(self, job_id: str, reason: str = "cancelled by a person") -> JobRecord:
+        """Stop a job and end it as cancelled; a job that is over stays as it is."""
+        now = self.clock.now()
+
+        def transaction(connection: sqlite3.Connection) -> tuple[JobRecord, str]:
+            row = _known(jobs.job_row(connection, job_id), "job", job_id)
+            order = lifecycle.cancel(connection, row, reason, now)
+            if order is not None:
+                dispatch.send_cancel(connection, row, order, self.enqueue)
+            return _known(jobs.load(connection, job_id), "job", job_id), row.satellite if order else ""
+
+        record, satellite = await self.database.write(transaction)
+        if satellite:
+            self.kick([satellite], [STREAM_STATUS])
+        self.changed.beat()
+        return record
+
+    async def job(self, job_id: str) -> JobRecord:
+        """A job with its history."""
+        return _known(await self.database.read(lambda connection: jobs.load(connection, job_id)), "job", job_id)
+
+    async def jobs(self, limit: int = 200, *, only_open: bool = False) -> list[JobRecord]:
+        """The newest jobs, newest last, without their histories."""
+        count = max(1, min(limit, _LIST_LIMIT))
+        return await self.database.read(lambda connection: jobs.list_jobs(connection, count, only_open=only_open))
+
+    async def result(self, job_id: str) -> bytes:
+        """The tar that a job brought forth, verified."""
+        row = await self.database.read(lambda connection: files.result_of(connection, job_id))
+        if row is None or row.received_seconds is None:
+            record = await self.job(job_id)
+            raise UnknownError(f"job {job_id} is {record.state}: {_no_result(record)}")
+        try:
+            return await self.in_thread(partial(self.vault.get, row.sha256))
+        except KeyError:
+            raise UnknownError(f"the result of job {job_id} is damaged or missing on the ground") from None
+
+    async def send(
+        self,
+        satellite: str,
+        method: str,
+        request: Message,
+        *,
+        service: str = "",
+        command_id: str = "",
+        submitter: str = "",
+        lifetime_seconds: float = 0.0,
+    ) -> TelecommandRecord:
+        """Send a request to an on-board service, checked against the dictionary; durable when this returns.
+
+        ``service`` is needed where every service takes the request. The same id again changes nothing.
+        """
+        self._known_satellite(satellite)
+        rpc = next((rpc for rpc in rpcs() if rpc.name == method), None)
+        if rpc is None or not isinstance(request, rpc.request):
+            raise UserError(f"there is no command {method}; {suggest(method, [rpc.name for rpc in rpcs()])}")
+        if not (service or rpc.on_board):
+            raise UserError(f"{method}: every service takes it; say which")
+        if rpc.on_board and service not in ("", rpc.on_board):
+            raise UserError(f"{method}: {rpc.on_board} takes it, not {service}")
+        problems = check_arguments(request)
+        if problems:
+            raise UserError(f"{method}: {'; '.join(problems)}")
+        if command_id and not _ID.fullmatch(command_id):
+            raise UserError(f'command id "{command_id}": {_ID_FORM}')
+        now = self.clock.now()
+        command = backhaul_pb2.Telecommand(
+            command_id=command_id or self.new_id(),
+            service=rpc.on_board or service,
+            method=method,
+            request=request.SerializeToString(deterministic=True),
+            submitter=submitter,
+            not_after_seconds=now + (lifetime_seconds or self.settings.telecommand_lifetime_seconds),
+        )
+
+        def transaction(connection: sqlite3.Connection) -> TelecommandRecord:
+            try:
+                dispatch.send_telecommand(connection, satellite, command, now, self.enqueue)
+            except ValueError as error:
+                raise ConflictError(str(error)) from None
+            except OutboxFullError as error:
+                raise UserError(str(error)) from None
+            return _known(telecommands.load(connection, command.command_id), "telecommand", command.command_id)
+
+        record = await self.database.write(transaction)
+        self.kick([satellite], [STREAM_STATUS])
+        self.changed.beat()
+        return record
+
+    async def telecommand(self, command_id: str) -> TelecommandRecord:
+        """A telecommand with its stages."""
+        found = await self.database.read(lambda connection: telecommands.load(connection, command_id))
+        return _known(found, "telecommand", command_id)
+
+    async def telecommands(self, limit: int = 200, satellite: str = "") -> list[TelecommandRecord]:
+        """The newest telecommands, newest last."""
+        count = max(1, min(limit, _LIST_LIMIT))
+        return await self.database.read(lambda connection: telecommands.list_telecommands(connection, count, satellite))
+
+    async def events(
+        self, *, after_id: int = -1, limit: int = 100, satellite: str = "", severity: int = 0
+    ) -> list[EventRecord]:
+        """Events after an id, oldest first; without one, the newest."""
+        wanted = partial(
+            events.list_events,
+            after_id=after_id,
+            limit=max(1, min(limit, _LIST_LIMIT)),
+            satellite=satellite,
+            severity=severity,
+        )
+        return await self.database.read(wanted)
+
+    async def satellites(self) -> list[SatelliteRecord]:
+        """What is known of each satellite, by name."""
+        now = self.clock.now()
+        held = await self.database.read(jobs.open_by_satellite)
+        placement = self.settings.placement
+        return [self.picture.record(name, now, held.get(name, 0), placement) for name in self.picture.names]
+
+    def telemetry(self, satellite: str) -> list[tuple[float, str, Message]]:
+        """(mission time, instance key, message) of the newest of each kind."""
+        self._known_satellite(satellite)
+        return [
+            (latest.mission_time_seconds, key, message) for key, latest, message in self.picture.messages(satellite)
+        ]
+
+    async def history(
+        self, satellite: str, message_type: str, start: float, end: float
+    ) -> Sequence[backhaul_pb2.TelemetrySample]:
+        """Archived samples of one message type with on-board times in [start, end)."""
+        self._known_satellite(satellite)
+        return await self.database.read(
+            lambda connection: archive.history(connection, satellite, message_type, start, end)
+        )
+
+    async def ledgers(self) -> tuple[list[SentLedger], list[ReceivedLedger]]:
+        """What this side's delivery says of all its streams."""
+        return await self.endpoint.ledgers()
+
+    def _known_satellite(self, satellite: str) -> None:
+        if satellite not in self.picture:
+            raise UnknownError(f"there is no satellite {satellite}; {suggest(satellite, self.picture.names)}")
+
+
+_ID_FORM: Final = "must be letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit"
+
+
+def _known(found: T | None, kind: str, name: str) -> T:
+    if found is None:
+        raise UnknownError(f"there is no {kind} {name}")
+    return found
+
+
+def _no_result(record: JobRecord) -> str:
+    if record.result_problem:
+        return record.result_problem
+    if record.result_sha256:
+        return "its result is still coming down"
+    return "it left no result" if record.is_final else "it has no result yet"
+
+
+def _problem(spec: job_pb2.JobSpec) -> str:
+    """What no job may be; empty when all is well."""
+    resources = spec.resources
+    checks = (
+        (bool(_ID.fullmatch(spec.job_id)), f'id "{spec.job_id}" {_ID_FORM}'),
+        (bool(spec.command) or not spec.package_bytes, "it has no command"),
+        (0 < resources.power_watts < 1e9, f"power_watts is {resources.power_watts:g}, must be more than 0"),
+        (resources.cores >= 1, "cores is 0, must be at least 1"),
+        (spec.priority <= 100, f"priority is {spec.priority}, must be from 0 to 100"),
+        (0 <= resources.expected_seconds < 1e9, "expected_seconds must not be negative"),
+        (0 <= resources.limit_seconds < 1e9, "limit_seconds must not be negative"),
+        (0 <= spec.lifetime_seconds < 1e9, "lifetime_seconds must not be negative"),
+        (0 <= spec.grace_seconds < 1e6, "grace_seconds must not be negative"),
+        (len(spec.package_sha256) == 32 or not spec.package_bytes, "package_sha256 must be 32 bytes"),
+        (spec.package_bytes <= jobfile.PACKAGE_LIMIT_BYTES, "its package is too large"),
+        (len(spec.SerializeToString()) < 65_536, "its specification is larger than 64 KiB"),
+    )
+    return next((text for is_right, text in checks if not is_right), "")

@@ -1,0 +1,66 @@
+"""Files by their SHA-256: packages on their way up and results that came down."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ["Vault"]
+
+
+class Vault:
+    """Content-addressed files in a directory; without one, in memory. What ``put`` returned stays."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self._memory: dict[bytes, bytes] = {}
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def put(self, content: bytes) -> bytes:
+        """Keep ``content``, durably; returns its SHA-256. Harmless when it is there already."""
+        sha256 = hashlib.sha256(content).digest()
+        if self._directory is None:
+            self._memory[sha256] = content
+            return sha256
+        path = self._directory / sha256.hex()
+        if path.exists() and path.stat().st_size == len(content):
+            return sha256
+        descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=".new-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync_directory(self._directory)
+        return sha256
+
+    def get(self, sha256: bytes) -> bytes:
+        """Content by its hash.
+
+        Raises:
+            KeyError: it is not here, or what is here is no longer what was kept.
+        """
+        if self._directory is None:
+            return self._memory[sha256]
+        try:
+            content = (self._directory / sha256.hex()).read_bytes()
+        except OSError:
+            raise KeyError(sha256.hex()) from None
+        if hashlib.sha256(content).digest() != sha256:
+            raise KeyError(sha256.hex())
+        return content
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

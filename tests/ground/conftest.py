@@ -1,0 +1,281 @@
+"""A ground in virtual time, and satellites that are nothing but an end of delivery and a little playing."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ground.segment import SUBSCRIPTIONS, GroundSegment, GroundSettings
+from skyrack import files
+from skyrack.backhaul import Connector, down_topic, up_topic
+from skyrack.backhaul.memory import Impairments, LinkState, MemoryHub
+from skyrack.clock import Clock, MissionClock
+from skyrack.database import Database
+from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link
+from skyrack.satellite import load_satellite
+from skyrack.signing import Right, SigningKey, seeded_ring
+from skyrack.v1 import backhaul_pb2, compute_pb2, job_pb2, options_pb2, power_pb2, thermal_pb2
+
+SEED = 7
+NAMES = ("sat-1", "sat-2")
+START = 1_773_964_800.0
+
+
+def spec_of(name: str = "digits", **values: Any) -> job_pb2.JobSpec:
+    resources = {"power_watts": 300.0, "cores": 1, "memory_bytes": 1 << 20, "expected_seconds": 600.0}
+    resources |= {key: values.pop(key) for key in list(values) if key in resources or key == "limit_seconds"}
+    return job_pb2.JobSpec(
+        name=name,
+        command=["python3", "train.py"],
+        resources=job_pb2.JobResources(**resources),
+        priority=values.pop("priority", 50),
+        attempts=values.pop("attempts", 1),
+        **values,
+    )
+
+
+@dataclass
+class FakeSatellite:
+    """Accepts every job, runs it for its expected time, sends a result."""
+
+    name: str
+    clock: Clock
+    connector: Connector
+    delivery: DeliverySettings = TWIN_SETTINGS
+    outcome: Callable[[job_pb2.JobPlacement], job_pb2.JobStatus] | None = None
+    is_silent: bool = False
+    watts: float = 900.0
+    free_nodes: int = 2
+    placements: list[job_pb2.JobPlacement] = field(default_factory=list)
+    cancels: list[job_pb2.JobCancel] = field(default_factory=list)
+    commands: list[backhaul_pb2.Telecommand] = field(default_factory=list)
+    packages: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    result: bytes = b"r" * 100_000
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.endpoint = Endpoint(
+            self.name,
+            key=SigningKey.from_seed(SEED, self.name),
+            ring=seeded_ring(SEED, NAMES),
+            peer_right=Right.RELAY,
+            database=Database(None),
+            clock=self.clock,
+            on_item=self._take,
+            settings=self.delivery,
+        )
+        self.link = Link(self.endpoint, lambda _, stream: down_topic(self.name, stream), presence=self.name)
+
+    async def run(self) -> None:
+        await self.endpoint.open()
+        self.endpoint.peer("ground")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.link.serve(self.connector, random.Random(SEED)))
+            group.create_task(self._housekeep())
+
+    async def send(self, stream: int, **payload: Any) -> None:
+        await self.endpoint.send("ground", stream, backhaul_pb2.Payload(**payload).SerializeToString())
+
+    async def status(
+        self, placement: job_pb2.JobPlacement, version: int, state: int, **values: Any
+    ) -> None:
+        status = job_pb2.JobStatus(
+            job_id=placement.spec.job_id,
+            attempt=placement.attempt,
+            version=version,
+            state=state,
+            satellite=self.name,
+            mission_time_seconds=self.clock.now(),
+            **values,
+        )
+        await self.send(options_pb2.STREAM_STATUS, job_status=status)
+
+    async def send_result(self, placement: job_pb2.JobPlacement, content: bytes) -> bytes:
+        sha256 = hashlib.sha256(content).digest()
+        for offset in range(0, len(content), 24_000):
+            chunk = job_pb2.FileChunk(
+                job_id=placement.spec.job_id,
+                attempt=placement.attempt,
+                sha256=sha256,
+                total_bytes=len(content),
+                offset_bytes=offset,
+                data=content[offset : offset + 24_000],
+            )
+            await self.send(options_pb2.STREAM_BULK, file_chunk=chunk)
+        return sha256
+
+    async def telemetry(self, *messages: Any, stream: int = options_pb2.STREAM_HOUSEKEEPING) -> None:
+        now = self.clock.now()
+        samples = [
+            backhaul_pb2.TelemetrySample(
+                message_type=message.DESCRIPTOR.full_name,
+                source="test",
+                mission_time_seconds=now,
+                payload=message.SerializeToString(),
+            )
+            for message in messages
+        ]
+        await self.send(stream, telemetry=backhaul_pb2.TelemetryBatch(samples=samples, rate=1))
+
+    async def _housekeep(self) -> None:
+        while True:
+            now = self.clock.now()
+            budget = [power_pb2.BudgetSlice(start_seconds=now, watts=self.watts)]
+            await self.telemetry(
+                power_pb2.PowerStatus(mission_time_seconds=now, state_of_charge_ratio=0.8),
+                power_pb2.PowerBudget(end_seconds=now + 6000, compute=budget, compute_now_watts=self.watts),
+                thermal_pb2.ThermalBudget(end_seconds=now + 6000, compute=budget, compute_now_watts=self.watts),
+                compute_pb2.ComputeStatus(mission_time_seconds=now, free_nodes=self.free_nodes),
+            )
+            await self.clock.sleep(10)
+
+    def _take(self, _: sqlite3.Connection, item: Delivered) -> None:
+        payload = backhaul_pb2.Payload.FromString(item.payload)
+        kind = payload.WhichOneof("kind")
+        if kind == "job_placement":
+            self.placements.append(payload.job_placement)
+            if not self.is_silent:
+                self._start(self._work(payload.job_placement))
+        elif kind == "file_chunk":
+            chunk = payload.file_chunk
+            self.packages.setdefault(chunk.job_id, {})[chunk.offset_bytes] = chunk.data
+        elif kind == "job_cancel":
+            self.cancels.append(payload.job_cancel)
+        elif kind == "telecommand":
+            self.commands.append(payload.telecommand)
+            if not self.is_silent:
+                self._start(self._obey(payload.telecommand))
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _obey(self, command: backhaul_pb2.Telecommand) -> None:
+        for stage in (backhaul_pb2.TELECOMMAND_STAGE_ACCEPTED, backhaul_pb2.TELECOMMAND_STAGE_COMPLETED):
+            report = backhaul_pb2.TelecommandReport(
+                command_id=command.command_id, stage=stage, mission_time_seconds=self.clock.now()
+            )
+            await self.send(options_pb2.STREAM_STATUS, telecommand_report=report)
+
+    async def _work(self, placement: job_pb2.JobPlacement) -> None:
+        await self.status(placement, 1, job_pb2.JOB_STATE_ACCEPTED)
+        if self.outcome is not None:
+            end = self.outcome(placement)
+            if end.state != job_pb2.JOB_STATE_REJECTED:
+                await self.status(placement, 2, job_pb2.JOB_STATE_RUNNING, node="node-1")
+            await self.clock.sleep(placement.spec.resources.expected_seconds)
+            await self.status(placement, 3, end.state, reason=end.reason, cause=end.cause, exit_code=end.exit_code)
+            return
+        await self.status(placement, 2, job_pb2.JOB_STATE_RUNNING, node="node-1")
+        await self.clock.sleep(placement.spec.resources.expected_seconds)
+        sha256 = await self.send_result(placement, self.result)
+        await self.status(
+            placement,
+            3,
+            job_pb2.JOB_STATE_COMPLETED,
+            result_sha256=sha256,
+            result_bytes=len(self.result),
+            package_sha256=placement.spec.package_sha256,
+            energy_joules=1234.0,
+        )
+
+
+@dataclass
+class World:
+    """A ground, its satellites, and the hub between them."""
+
+    clock: Clock
+    hub: MemoryHub
+    ground: GroundSegment
+    satellites: dict[str, FakeSatellite]
+    is_up: bool = True
+
+    async def until(self, condition: Callable[[], Any], seconds: float = 20_000.0) -> Any:
+        """Wait, in mission time, until an awaitable condition gives something true."""
+        end = self.clock.now() + seconds
+        while self.clock.now() < end:
+            found = await condition()
+            if found:
+                return found
+            await self.clock.sleep(5)
+        raise AssertionError("it did not come to pass")
+
+    async def settled(self, job_id: str, seconds: float = 20_000.0) -> Any:
+        async def look() -> Any:
+            record = await self.ground.job(job_id)
+            return record if record.is_settled else None
+
+        return await self.until(look, seconds)
+
+
+def make_ground(
+    clock: Clock, connector: Connector, state_dir: Path | None = None, settings: GroundSettings | None = None
+) -> GroundSegment:
+    design = load_satellite(files.shipped("satellites", "pathfinder"))
+    rng = random.Random(SEED)
+    return GroundSegment(
+        dict.fromkeys(NAMES, design),
+        key=SigningKey.from_seed(SEED, "ground"),
+        ring=seeded_ring(SEED, NAMES),
+        clock=clock,
+        rng=rng,
+        new_id=lambda: f"{rng.getrandbits(48):012x}",
+        connector=connector,
+        state_dir=state_dir,
+        settings=settings,
+        delivery=TWIN_SETTINGS,
+    )
+
+
+@asynccontextmanager
+async def fly(
+    impairments: Impairments | None = None, settings: GroundSettings | None = None
+) -> AsyncIterator[World]:
+    """A world in virtual time, running."""
+    clock = MissionClock.starting_at(START)
+    hub = MemoryHub(random.Random(SEED), impairments)
+    ground = make_ground(clock, hub.connector("ground", SUBSCRIPTIONS), settings=settings)
+    world = World(clock, hub, ground, {})
+    for name in NAMES:
+        link = LinkState(up=True, delay_seconds=0.05)
+        down = LinkState(up=False)
+        connector = hub.connector(name, [up_topic(name)], link=lambda link=link: link if world.is_up else down)
+        world.satellites[name] = FakeSatellite(name, clock, connector)
+    await ground.open()
+    tasks = [asyncio.create_task(part.run()) for part in (ground, *world.satellites.values())]
+    try:
+        yield world
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        await ground.close()
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What tests of the ground are built from."""
+
+    spec_of: Any = staticmethod(spec_of)
+    fly: Any = staticmethod(fly)
+    make_ground: Any = staticmethod(make_ground)
+    satellite: Any = FakeSatellite
+    names: tuple[str, ...] = NAMES
+    start: float = START
+    seed: int = SEED
+
+
+@pytest.fixture(scope="session")
+def kit() -> Kit:
+    return Kit()
