@@ -55,7 +55,7 @@ class Planner:
             ageing_ratio=array.ageing_ratio,
             tracking=array.tracking,
         )
-        self._always_on_watts = satellite.bus_watts + satellite.thermal.pump_watts
+        self._always_on_watts = satellite.bus_watts + satellite.antenna.watts + satellite.thermal.pump_watts
         self._base = forecast.BaseLoad()
         self._health = forecast.ArrayHealth()
         self._lit_watts = forecast.array_watts(self._array, 1.0, forecast.ASTRONOMICAL_UNIT_METERS, 0.0)

@@ -33,7 +33,7 @@ class PowerManager(Service):
         satellite = self.context.satellite_file
         self._nodes = {node.name: node.peak_watts for node in satellite.nodes}
         self._ratings = {rating.name: rating for rating in load_ratings(satellite)}
-        self._always_on_watts = satellite.bus_watts + satellite.thermal.pump_watts
+        self._always_on_watts = satellite.bus_watts + satellite.antenna.watts + satellite.thermal.pump_watts
         self._design = battery_design(satellite)
         self._estimator = ChargeEstimator(self._design)
         self._planner = Planner(satellite, self._design)
