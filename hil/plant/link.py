@@ -50,6 +50,10 @@ class PlantLink(Protocol):
         """All sensors of a satellite, as of the last step; empty before the first."""
         ...
 
+    def device_faults(self, satellite: str) -> Mapping[str, float]:
+        """Faults that are laid on the satellite's devices, by ``<device>.<fault>``; zero is none."""
+        ...
+
     def actuate(self, satellite: str, values: Mapping[str, float]) -> None:
         """Set actuators, all of them before the next step.
 

@@ -26,6 +26,10 @@ class LocalPlantLink:
         """All sensors of a satellite."""
         return self.plant.sensors(satellite)
 
+    def device_faults(self, satellite: str) -> Mapping[str, float]:
+        """Faults that are laid on the satellite's devices."""
+        return self.plant.device_faults(satellite)
+
     def actuate(self, satellite: str, values: Mapping[str, float]) -> None:
         """Set actuators at once. Raises PlantKeyError for a satellite or actuator that is not there."""
         for key, value in values.items():

@@ -222,6 +222,10 @@ class Plant:
         """All sensors of a satellite."""
         return self._port(satellite).sensors()
 
+    def device_faults(self, satellite: str) -> dict[str, float]:
+        """Faults for the satellite's devices to show, by ``<device>.<fault>``; the plant only hands them on."""
+        return self._port(satellite).device_faults
+
     def actuate(self, satellite: str, key: str, value: float) -> None:
         """Set an actuator, or a fault (keys that begin with ``fault.``).
 

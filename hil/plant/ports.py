@@ -22,6 +22,7 @@ Faults, set like actuators:
 
     fault.load.<name>.short_watts, fault.pump.stopped, fault.radiator.lost_ratio
     fault.laser.<name>.mispointing_radians (added to the bias), fault.link.{optical,antenna}.outage
+    fault.device.<device>.{stuck,bias,noise,silent}, which the plant hands on to the device
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from hil.plant.link import LinkState, PlantKeyError
 if TYPE_CHECKING:
     from hil.plant.plant import Plant
 
+DEVICE_FAULT = "fault.device."
 COMMANDS = (
     "azimuth_radians",
     "elevation_radians",
@@ -64,6 +66,7 @@ class Ports:
             "optical": lambda: plant.optical_link(index),
             "antenna": lambda: plant.antenna_link(index),
         }
+        self.device_faults: dict[str, float] = {}
         self._sensors: dict[str, Callable[[], float]] = {}
         self._actuators: dict[str, Callable[[float], None]] = {}
         self._add_electricity()
@@ -96,6 +99,9 @@ class Ports:
 
     def actuate(self, key: str, value: float) -> None:
         """Set one actuator."""
+        if key.startswith(DEVICE_FAULT):
+            self.device_faults[key.removeprefix(DEVICE_FAULT)] = value
+            return
         try:
             actuator = self._actuators[key]
         except KeyError:

@@ -1,0 +1,110 @@
+"""What simulated devices share: the way to the plant, noise, bias, and the faults that are laid on them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from flight.hal import DeviceEnvironment, DeviceError, Quality, Reading
+from hil.plant.link import PlantKeyError, plant_link
+from skyrack.files import suggest
+
+T = TypeVar("T")
+Settings = Mapping[str, object]
+
+# A frame may be late by a step or two of mission time, and by a second of the host's.
+STALE_MISSION_SECONDS = 5.0
+STALE_WALL_SECONDS = 1.0
+
+
+class Instrument:
+    """What all simulated devices share: the plant, settings, a random stream of their own, the faults laid on them."""
+
+    def __init__(
+        self, name: str, settings: Settings, environment: DeviceEnvironment, noise: float, bias: float
+    ) -> None:
+        unknown = [key for key in settings if key not in ("noise", "bias")]
+        if unknown:
+            raise DeviceError(f'{name}: no setting "{unknown[0]}"; {suggest(unknown[0], ("noise", "bias"))}')
+        self.name = name
+        self.satellite = environment.satellite
+        self.clock = environment.clock
+        self.link = plant_link(environment.attachments)
+        self.rng = random.Random(environment.rng.getrandbits(64))
+        self.noise = _number(name, "noise", settings.get("noise", noise))
+        # What was built amiss is drawn once, unless the file says it.
+        given = settings.get("bias")
+        self.bias = self.rng.gauss(0.0, bias) if given is None else _number(name, "bias", given)
+        self._stale_after = STALE_MISSION_SECONDS + STALE_WALL_SECONDS * environment.clock.rate
+        self._time = -math.inf
+
+    def sense(self, key: str) -> float:
+        """A truth of the plant; its time counts as the reading's."""
+        try:
+            sample = self.link.read(self.satellite, key)
+        except PlantKeyError as error:
+            raise DeviceError(f"{self.name}: {error}") from None
+        self._time = sample.mission_time_seconds
+        return sample.value
+
+    def actuate(self, values: Mapping[str, float]) -> None:
+        """Set actuators of the plant."""
+        try:
+            self.link.actuate(self.satellite, values)
+        except PlantKeyError as error:
+            raise DeviceError(f"{self.name}: {error}") from None
+
+    def fault(self, kind: str) -> float:
+        """Strength of a fault on this device; zero is none."""
+        faults = self.link.device_faults(self.satellite)
+        return faults.get(f"{self.name}.{kind}", 0.0) if faults else 0.0
+
+    def error(self) -> float:
+        """A draw of noise and bias, in the device's unit."""
+        sigma, bias = self.noise, self.bias
+        if self.link.device_faults(self.satellite):
+            sigma = math.hypot(sigma, self.fault("noise"))
+            bias += self.fault("bias")
+        return bias + self.rng.gauss(0.0, sigma)
+
+    @property
+    def sensed_at(self) -> float:
+        """Mission time of what was sensed last."""
+        return self._time
+
+    def quality(self) -> Quality:
+        """How far what was sensed last may be trusted."""
+        if self._time == -math.inf:
+            return Quality.ABSENT
+        return Quality.STALE if self.clock.now() - self._time > self._stale_after else Quality.GOOD
+
+
+class Channel(Generic[T]):
+    """One measured quantity of an instrument, through its failures."""
+
+    def __init__(self, instrument: Instrument, measure: Callable[[], T]) -> None:
+        self._instrument = instrument
+        self._measure = measure
+        self._last: Reading[T] | None = None
+
+    def read(self) -> Reading[T]:
+        """Measure; a silent device repeats its last reading as absent, a stuck one passes it off as new."""
+        instrument = self._instrument
+        last = self._last
+        if last is not None and instrument.link.device_faults(instrument.satellite):
+            if instrument.fault("silent"):
+                return Reading(last.value, last.mission_time_seconds, Quality.ABSENT)
+            if instrument.fault("stuck"):
+                return Reading(last.value, instrument.clock.now())
+        value = self._measure()
+        quality = Quality.ABSENT if instrument.fault("silent") else instrument.quality()
+        self._last = Reading(value, instrument.sensed_at, quality)
+        return self._last
+
+
+def _number(name: str, key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DeviceError(f"{name}: {key} = {value!r} must be a number")
+    return float(value)

@@ -1,0 +1,76 @@
+"""Brings faults on when they are due, and mends them; what a run with a plant lets them do."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from hil.faults import Effects, Fault
+from skyrack.clock import Clock
+from skyrack.errors import UserError
+
+FOREVER = float("inf")
+
+
+class FaultSchedule:
+    """Brings faults on and mends them as mission time passes."""
+
+    def __init__(self, faults: Sequence[Fault], start_seconds: float) -> None:
+        """Set up; ``start_seconds`` is the mission time from which the faults count."""
+        self._due: list[tuple[float, int, Fault, Callable[[Effects], None]]] = []
+        for number, fault in enumerate(faults):
+            at = start_seconds + fault.at_seconds
+            self._due.append((at, 2 * number, fault, fault.begin))
+            if fault.lasts and fault.duration_seconds is not None:
+                self._due.append((at + fault.duration_seconds, 2 * number + 1, fault, fault.end))
+        heapq.heapify(self._due)
+
+    @property
+    def next_seconds(self) -> float:
+        """Mission time at which something happens next; infinity when nothing will."""
+        return self._due[0][0] if self._due else FOREVER
+
+    def apply(self, now_seconds: float, effects: Effects) -> list[Fault]:
+        """Do what is due; returns the faults that began or ended."""
+        done: list[Fault] = []
+        while self._due and self._due[0][0] <= now_seconds:
+            _, _, fault, act = heapq.heappop(self._due)
+            act(effects)
+            done.append(fault)
+        return done
+
+    async def run(self, clock: Clock, effects: Effects) -> None:
+        """Apply faults when they are due, until none is left."""
+        while self._due:
+            await clock.sleep_until(self.next_seconds)
+            self.apply(clock.now(), effects)
+
+
+class PlantEffects:
+    """What a run with a plant and nothing else lets faults do; other runs build on it."""
+
+    def __init__(self, actuate: Callable[[str, str, float], None]) -> None:
+        self._actuate = actuate
+
+    def actuate(self, satellite: str, key: str, value: float) -> None:
+        """Set one of the plant's fault keys. Raises UserError for a key that the plant does not have."""
+        try:
+            self._actuate(satellite, key, value)
+        except KeyError as error:
+            raise UserError(f"fault: {error}") from None
+
+    def kill(self, satellite: str, service: str) -> None:
+        """Not here. Raises UserError."""
+        raise UserError(f"fault process-kill of {satellite} {service}: this run cannot kill processes")
+
+    def fill_disk(self, satellite: str, *, full: bool) -> None:
+        """Not here. Raises UserError."""
+        raise UserError(f"fault disk-full of {satellite}: this run cannot fill disks")
+
+    def jump_clock(self, satellite: str, seconds: float) -> None:
+        """Not here. Raises UserError."""
+        raise UserError(f"fault clock-jump of {satellite}: this run cannot step clocks")
+
+    def flip_bits(self, satellite: str, link: str, count: int) -> None:
+        """Not here. Raises UserError."""
+        raise UserError(f"fault bit-flip of {satellite}: this run cannot flip bits on links")

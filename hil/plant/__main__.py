@@ -1,0 +1,109 @@
+"""``python -m hil.plant``: the plant of a run as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import click
+import numpy as np
+
+from hil.fault_schedule import FaultSchedule, PlantEffects
+from hil.faults import Fault, load_faults
+from hil.plant.plant import Plant
+from hil.plant.server import PlantServer
+from skyrack import files
+from skyrack.clock import MissionClock
+from skyrack.errors import UserError
+from skyrack.satellite import load_constellation
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--constellation", required=True, help="Constellation file, or the name of a shipped one.")
+@click.option("--clock", required=True, type=click.Path(path_type=Path), help="Anchor of the run's mission time.")
+@click.option("--bind", required=True, help="Address: ipc:///path, or tcp://host:port (which takes port + 1 too).")
+@click.option("--broker", default="", help="Broker behind the link gates, host:port; no gates without it.")
+@click.option("--ready", type=click.Path(path_type=Path), help="JSON file to write when all is open: the gates' ports.")
+@click.option("--faults", type=click.Path(path_type=Path), help="TOML file of faults to bring on.")
+@click.option("--seed", default=0, show_default=True, help="Seed of jitter and of what was built amiss.")
+@click.option("--step", default=1.0, show_default=True, help="Length of a step, mission seconds.")
+@click.option("--patience", default=1.0, show_default=True, help="Outage that a connection survives, wall seconds.")
+def main(  # noqa: PLR0913, PLR0917 - as many as the process has options
+    constellation: str,
+    clock: Path,
+    bind: str,
+    broker: str,
+    ready: Path | None,
+    faults: Path | None,
+    seed: int,
+    step: float,
+    patience: float,
+) -> None:
+    """Run the physical world of a constellation until told to end."""
+    try:
+        constellation_file, designs = load_constellation(files.find("constellations", constellation))
+        plant = Plant(constellation_file, designs, rng=np.random.default_rng(seed))
+        catalogue = load_faults(faults) if faults is not None else ()
+        asyncio.run(_serve(plant, clock, bind, _address(broker), ready, catalogue, step, patience))
+    except UserError as error:
+        raise SystemExit(f"{error}") from None
+
+
+def _address(broker: str) -> tuple[str, int] | None:
+    if not broker:
+        return None
+    host, _, port = broker.removeprefix("mqtt://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"--broker {broker}: must be host:port, such as 127.0.0.1:1883")
+    return host, int(port)
+
+
+async def _serve(
+    plant: Plant,
+    clock_file: Path,
+    bind: str,
+    broker: tuple[str, int] | None,
+    ready: Path | None,
+    faults: tuple[Fault, ...],
+    step: float,
+    patience: float,
+) -> None:
+    loop = asyncio.get_running_loop()
+    server = PlantServer(plant, MissionClock.from_file(clock_file), bind)
+    task = asyncio.current_task()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)  # type: ignore[union-attr]
+    try:
+        await server.open(broker, patience)
+        if ready is not None:
+            temporary = ready.with_name(f"{ready.name}.{os.getpid()}.tmp")
+            temporary.write_text(json.dumps({"url": bind, "gates": server.gate_ports()}), encoding="utf-8")
+            temporary.replace(ready)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(FaultSchedule(faults, plant.time).run(server.clock, _ServerEffects(server)))
+            group.create_task(server.run(step))
+    except asyncio.CancelledError:
+        pass
+    finally:
+        await server.close()
+
+
+class _ServerEffects(PlantEffects):
+    """Faults of the physical world, and of the links behind the gates."""
+
+    def __init__(self, server: PlantServer) -> None:
+        super().__init__(server.plant.actuate)
+        self._server = server
+
+    def flip_bits(self, satellite: str, link: str, count: int) -> None:
+        try:
+            self._server.flip_bits(satellite, link, count)
+        except KeyError:
+            raise UserError(f"fault bit-flip: {satellite} has no gate for its {link} link") from None
+
+
+if __name__ == "__main__":
+    main()
