@@ -212,6 +212,8 @@ class Work:
     limit_seconds: float
     expected_seconds: float
     disk_bytes: int = 0
+    # Whether the program keeps its state in checkpoint_dir; else a stopped one begins again.
+    checkpoint: bool = False
     work_dir: Path | None = None
     input_dir: Path | None = None
     output_dir: Path | None = None
@@ -220,8 +222,23 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputRecord:
+    """A file that work left in its output directory; ``path`` is relative to it."""
+
+    path: str
+    size_bytes: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class WorkReport:
-    """State of a piece of work; energies in joules of mission time, times in mission seconds."""
+    """State of a piece of work; energies in joules of mission time, times in mission seconds.
+
+    Energy and time are of the run that :meth:`RackNode.start` began: after a stop, and :meth:`RackNode.forget`, the
+    same work may be started again, here or on another node. ``exit_code`` is negative for a signal, as in
+    ``subprocess``. ``stopped`` says that it ended because :meth:`RackNode.stop` asked, ``limit`` which limit ended
+    it: "time", "memory", "disk", "processes" or "".
+    """
 
     state: WorkState
     exit_code: int | None = None
@@ -230,6 +247,9 @@ class WorkReport:
     energy_joules: float = 0.0
     run_seconds: float = 0.0
     stderr_tail: str = ""
+    stopped: bool = False
+    limit: str = ""
+    outputs: tuple[OutputRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

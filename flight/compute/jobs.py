@@ -1,0 +1,234 @@
+"""The jobs on board: takes each step of their lives durably, and hands what is to be told to the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from flight.compute.lifecycle import Change, Intent, JobRecord, apply, status_of
+from flight.compute.outbox import Outbox
+from flight.compute.store import JobStore, Outgoing, Totals
+from flight.compute.workdirs import WorkDirs
+from flight.hal import DeviceError, RackNode, WorkReport
+from skyrack.archive import ArchiveError
+from skyrack.clock import Clock
+from skyrack.jobs import JobCause, JobState
+from skyrack.v1 import compute_pb2, job_pb2
+
+RETRY_SECONDS = 60.0
+"""Mission time before a job that could not be begun, or whose node was lost, is tried again."""
+
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Jobs:
+    """All jobs that compute remembers. Its methods are called one at a time."""
+
+    def __init__(
+        self,
+        satellite: str,
+        clock: Clock,
+        store: JobStore,
+        dirs: WorkDirs,
+        outbox: Outbox,
+        nodes: Mapping[str, RackNode],
+    ) -> None:
+        self._satellite = satellite
+        self._clock = clock
+        self._store = store
+        self._dirs = dirs
+        self._outbox = outbox
+        self._nodes = nodes
+        self._all: dict[str, JobRecord] = {}
+        self._next_sequence = 1
+        self.open: dict[str, JobRecord] = {}
+        self.totals = Totals()
+        self.on_status: Callable[[JobRecord, job_pb2.JobStatus], None] = lambda _record, _status: None
+
+    async def restore(self) -> None:
+        """Remember what was kept, and let nodes forget work whose end is kept already."""
+        self.totals = await self._store.totals()
+        for record in await self._store.jobs():
+            self._all[record.job_id] = record
+            self._next_sequence = max(self._next_sequence, record.sequence + 1)
+            if not record.state.final:
+                self.open[record.job_id] = record
+            if record.node not in self._nodes:
+                continue
+            if record.state is not JobState.RUNNING:
+                await self._nodes[record.node].forget(record.work_id)
+            elif record.intent is not Intent.NONE:
+                await self._nodes[record.node].stop(record.work_id)
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """A job by its id."""
+        return self._all.get(job_id)
+
+    def running(self) -> list[JobRecord]:
+        """Jobs that run, or are about to have stopped."""
+        return [record for record in self.open.values() if record.state is JobState.RUNNING]
+
+    async def place(
+        self, request: compute_pb2.PlaceJobRequest, refusal: Callable[[JobRecord], Change | None]
+    ) -> tuple[bool, str]:
+        """Take a placement: accepted or rejected, durably, before this returns. Repeats change nothing.
+
+        Returns whether the placement is dealt with, and a sentence.
+        """
+        placement = request.placement
+        spec = placement.spec
+        if not _JOB_ID.fullmatch(spec.job_id) or not spec.command or placement.attempt < 1:
+            return (
+                False,
+                f'"{spec.job_id[:100]}": a placement needs a job id of letters, digits, . _ -, a command, an attempt',
+            )
+        known = self._all.get(spec.job_id)
+        if known is not None and placement.attempt <= known.attempt:
+            return True, f"{spec.job_id}: attempt {known.attempt} is {known.state.name}"
+        if known is not None and known.state is JobState.COMPLETED:
+            return False, f"{spec.job_id} is completed already"
+        if known is not None:
+            await self._fence(known)
+        record = JobRecord(placement, self._next_sequence, request.package_path)
+        self._next_sequence += 1
+        change = refusal(record) or await self._unpack(record) or Change(JobState.ACCEPTED)
+        await self.step(record, change)
+        if change.state is JobState.REJECTED:
+            return True, f"{spec.job_id}: rejected: {change.reason}"
+        return True, f"{spec.job_id}: attempt {placement.attempt} accepted"
+
+    async def _unpack(self, record: JobRecord) -> Change | None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._dirs.prepare, record)
+        except ArchiveError as error:
+            return Change(JobState.REJECTED, JobCause.BAD_PACKAGE, str(error))
+        return None
+
+    async def _fence(self, old: JobRecord) -> None:
+        """A newer attempt replaces this one: what still runs of it is stopped, and never heard again."""
+        self.open.pop(old.job_id, None)
+        if old.state is JobState.RUNNING and old.node in self._nodes:
+            await self._nodes[old.node].stop(old.work_id)
+
+    async def cancel(self, job_id: str, attempt: int, reason: str) -> tuple[bool, str]:
+        """End a job as cancelled; a running one is asked to stop first. Durable before this returns."""
+        record = self.open.get(job_id)
+        if record is None or attempt not in (0, record.attempt):
+            known = self._all.get(job_id)
+            if known is None:
+                return False, f"{job_id}: no such job on {self._satellite}"
+            return False, f"{job_id}: attempt {known.attempt} is {known.state.name}"
+        change = Change(JobState.CANCELLED, JobCause.CANCELLED, reason or "cancelled")
+        if record.state is not JobState.RUNNING:
+            await self.step(record, change)
+            return True, f"{job_id}: cancelled"
+        if record.ask(Intent.CANCEL, change.cause, change.reason):
+            await self._store.keep(record, None)
+            await self._nodes[record.node].stop(record.work_id)
+        return True, f"{job_id}: stopping"
+
+    def is_open(self, record: JobRecord, *, running: bool) -> bool:
+        """Whether the record is still the one that counts, and runs, or waits."""
+        return self.open.get(record.job_id) is record and (record.state is JobState.RUNNING) is running
+
+    async def begin(self, record: JobRecord, node: str, cap_watts: float) -> None:
+        """Run a job on a node. It is RUNNING before the node hears of it, so that no run is ever forgotten."""
+        limit = record.placement.spec.resources.limit_seconds
+        remaining = max(1.0, limit - record.run_seconds) if limit > 0 else 0.0
+        if record.run_seconds > 0:
+            await asyncio.get_running_loop().run_in_executor(None, self._dirs.restart_clean, record)
+        record.node = node
+        await self.step(record, Change(JobState.RUNNING))
+        device = self._nodes[node]
+        try:
+            await device.set_power_cap(cap_watts)
+            await device.start(self._dirs.work(record, remaining))
+        except DeviceError as error:
+            record.not_before_seconds = self._clock.now() + RETRY_SECONDS
+            await self.step(record, Change(JobState.PREEMPTED, JobCause.NODE_LOST, str(error)))
+
+    async def end(self, record: JobRecord, change: Change, report: WorkReport | None) -> None:
+        """Take the end of a run: keep it and what it left, then let the node forget it."""
+        node = record.node
+        if change.cause is JobCause.NODE_LOST:
+            record.not_before_seconds = self._clock.now() + RETRY_SECONDS
+        await self.step(record, change, report)
+        if node in self._nodes:
+            await self._nodes[node].forget(record.work_id)
+
+    async def ask(self, record: JobRecord, intent: Intent, cause: JobCause, reason: str) -> None:
+        """Ask a running job to stop; one that waits has nothing to stop and is ended."""
+        if record.state is not JobState.RUNNING:
+            await self.step(record, Change(JobState.EXPIRED, cause, reason))
+        elif record.ask(intent, cause, reason):
+            await self._nodes[record.node].stop(record.work_id)
+
+    async def step(self, record: JobRecord, change: Change, report: WorkReport | None = None) -> None:
+        """Take one step: in the record, in the store together with its status, then told."""
+        before = record.state
+        apply(record, change, report)
+        outgoing_file = Outgoing("", "", 0, b"")
+        if change.state in (JobState.COMPLETED, JobState.FAILED) and before is JobState.RUNNING:
+            outgoing_file = await self._collect(record)
+        self._count(record, before, report)
+        now = self._clock.now()
+        status = status_of(record, self._satellite, now, self._clock.rate)
+        self._all[record.job_id] = record
+        await self._keep(record, status, outgoing_file)
+        if record.state.final:
+            self.open.pop(record.job_id, None)
+        else:
+            self.open[record.job_id] = record
+
+    async def tell_progress(self, record: JobRecord, report: WorkReport) -> None:
+        """Tell how far a running job is."""
+        record.version += 1
+        status = status_of(record, self._satellite, self._clock.now(), self._clock.rate, report)
+        await self._keep(record, status, Outgoing("", "", 0, b""))
+
+    async def _keep(self, record: JobRecord, status: job_pb2.JobStatus, outgoing_file: Outgoing) -> None:
+        outgoing = replace(
+            outgoing_file,
+            key=f"{record.job_id}/{record.attempt}/{record.version}",
+            job_id=record.job_id,
+            attempt=record.attempt,
+            payload=status.SerializeToString(deterministic=True),
+        )
+        await self._store.keep(record, outgoing, self.totals)
+        self._outbox.wake()
+        self.on_status(record, status)
+
+    async def _collect(self, record: JobRecord) -> Outgoing:
+        """Pack the outputs. A completed job whose outputs cannot be packed has failed."""
+        try:
+            result, outputs = await asyncio.get_running_loop().run_in_executor(None, self._dirs.collect, record)
+        except (ArchiveError, OSError) as error:
+            if record.state is JobState.COMPLETED:
+                record.state, record.cause = JobState.FAILED, JobCause.DISK_LIMIT
+                record.reason = f"its outputs cannot be sent: {error}"
+            return Outgoing("", "", 0, b"")
+        if result is None:
+            return Outgoing("", "", 0, b"")
+        record.outputs = outputs
+        record.result_path = result.path
+        record.result_sha256, record.result_bytes = result.sha256, result.size_bytes
+        return Outgoing("", "", 0, b"", result.path, result.content)
+
+    def _count(self, record: JobRecord, before: JobState, report: WorkReport | None) -> None:
+        self.totals = Totals(
+            completed=self.totals.completed + (record.state is JobState.COMPLETED),
+            failed=self.totals.failed + (record.state is JobState.FAILED),
+            preemptions=self.totals.preemptions + (record.state is JobState.PREEMPTED and before is JobState.RUNNING),
+            energy_joules=self.totals.energy_joules + (report.energy_joules if report else 0.0),
+        )
+
+    async def clean(self, job_id: str, attempt: int) -> None:
+        """The gateway has the final status: the attempt's directory may go."""
+        record = self._all.get(job_id)
+        if record is None or record.attempt != attempt or not record.state.final:
+            return
+        await asyncio.get_running_loop().run_in_executor(None, self._dirs.remove, record)
+        for work_id in await self._store.forget_old():
+            self._dirs.remove_result(work_id)
