@@ -155,6 +155,11 @@ class KeyRing:
         """Believe a key. Raises ``ValueError`` when it is not an Ed25519 public key."""
         self._entries[entry.key_id] = (entry, Ed25519PublicKey.from_public_bytes(entry.public))
 
+    def may(self, key_id: str, right: Right) -> bool:
+        """Whether a key is believed and has a right."""
+        known = self._entries.get(key_id)
+        return known is not None and right in known[0].rights
+
     def revoke(self, key_id: str) -> None:
         """Believe a key no longer; harmless when it is not there."""
         self._entries.pop(key_id, None)

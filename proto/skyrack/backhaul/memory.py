@@ -28,6 +28,18 @@ _WIRE: Final = LinkState(up=True)
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """One client's way to a hub: what a gateway is given in place of a broker's URL."""
+
+    hub: MemoryHub
+    link: Callable[[], LinkState]
+
+    def connector(self, client: str, subscriptions: Sequence[str], will: Will | None = None) -> Connector:
+        """Make sessions over this way."""
+        return self.hub.connector(client, subscriptions, will, self.link)
+
+
+@dataclass(frozen=True, slots=True)
 class Impairments:
     """Probabilities per message, and the longest extra delay of one that is overtaken."""
 

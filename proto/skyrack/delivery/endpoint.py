@@ -286,6 +286,10 @@ class Endpoint:
 
         return await self.database.read(query)
 
+    async def totals(self) -> store.OutboxTotals:
+        """What waits in the outbox, and was given up. Raises ``StorageError``."""
+        return await self.database.read(store.totals)
+
     def _refuse(self, refusal: Refusal, detail: str) -> None:
         self.counters.refused[refusal] += 1
         self._report(refusal, detail)

@@ -58,8 +58,8 @@ class Link:
             await asyncio.sleep(delay * (0.5 + rng.random()))
             delay = min(2 * delay, settings.reconnect_maximum_seconds)
 
-    async def session(self, connector: Connector) -> None:
-        """Hold one session until it breaks.
+    async def session(self, connector: Connector, on_connected: Callable[[], None] | None = None) -> None:
+        """Hold one session until it breaks; ``on_connected`` hears when it is up.
 
         Raises:
             BackhaulError: the session could not begin, or is over.
@@ -69,6 +69,8 @@ class Link:
                 await backhaul.publish(state_topic(self._presence), ONLINE, retain=True)
             self._endpoint.counters.sessions += 1
             self.connected = True
+            if on_connected is not None:
+                on_connected()
             self._endpoint.schedule = self._schedule
             for peer in self._endpoint.peers.values():
                 self._endpoint.link_up(peer)

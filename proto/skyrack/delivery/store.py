@@ -72,6 +72,23 @@ def begin(connection: sqlite3.Connection, now: float) -> Identity:
     return Identity(*connection.execute("SELECT epoch, incarnation FROM delivery_self").fetchone())
 
 
+@dataclass(frozen=True, slots=True)
+class OutboxTotals:
+    """What all streams of the outbox hold, and gave up so far."""
+
+    waiting_items: int = 0
+    waiting_bytes: int = 0
+    given_up: int = 0
+
+
+def totals(connection: sqlite3.Connection) -> OutboxTotals:
+    """Sums over all destinations and streams."""
+    row = connection.execute(
+        "SELECT SUM(waiting_items), SUM(waiting_bytes), SUM(expired + shed) FROM delivery_sent"
+    ).fetchone()
+    return OutboxTotals(*(value or 0 for value in row))
+
+
 def waiting_streams(connection: sqlite3.Connection) -> list[tuple[str, int]]:
     """(destination, stream) with anything in the outbox."""
     return connection.execute("SELECT DISTINCT destination, stream FROM delivery_outbox ORDER BY 1, 2").fetchall()

@@ -1,0 +1,129 @@
+"""Job packages, put together from their chunks. Every function runs in a transaction of the caller's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from skyrack.delivery import RejectItemError
+from skyrack.v1.job_pb2 import FileChunk
+
+MAXIMUM_PACKAGE_BYTES: Final = 1 << 30
+
+RECEIVING: Final = "receiving"
+COMPLETE: Final = "complete"
+BAD: Final = "bad"
+
+
+def package_path(directory: Path, sha256: bytes) -> Path:
+    """Where a package lies once it is complete."""
+    return directory / f"{sha256.hex()}.tar"
+
+
+def add_chunk(connection: sqlite3.Connection, chunk: FileChunk, now: float) -> None:
+    """Keep a chunk; one that is known already, or of a complete package, changes nothing.
+
+    Raises:
+        RejectItemError: the chunk's numbers do not add up.
+    """
+    end = chunk.offset_bytes + len(chunk.data)
+    if len(chunk.sha256) != hashlib.sha256().digest_size:
+        raise RejectItemError(f"a chunk for job {chunk.job_id} without a SHA-256")
+    if not chunk.data or end > chunk.total_bytes or chunk.total_bytes > MAXIMUM_PACKAGE_BYTES:
+        raise RejectItemError(
+            f"a chunk for job {chunk.job_id} from {chunk.offset_bytes} to {end} of {chunk.total_bytes} bytes; "
+            f"chunks lie within their file, and files have at most {MAXIMUM_PACKAGE_BYTES} bytes"
+        )
+    connection.execute(
+        "INSERT OR IGNORE INTO gateway_packages VALUES (?, ?, 0, ?, ?)",
+        (chunk.sha256, chunk.total_bytes, RECEIVING, now),
+    )
+    ((total, state),) = connection.execute(
+        "SELECT total_bytes, state FROM gateway_packages WHERE sha256 = ?", (chunk.sha256,)
+    ).fetchall()
+    if state != RECEIVING:
+        return
+    if total != chunk.total_bytes:
+        raise RejectItemError(f"a chunk for job {chunk.job_id} of a file of {chunk.total_bytes} bytes, not {total}")
+    cursor = connection.execute(
+        "INSERT OR IGNORE INTO gateway_chunks VALUES (?, ?, ?)", (chunk.sha256, chunk.offset_bytes, chunk.data)
+    )
+    if cursor.rowcount:
+        connection.execute(
+            "UPDATE gateway_packages SET received_bytes = received_bytes + ? WHERE sha256 = ?",
+            (len(chunk.data), chunk.sha256),
+        )
+
+
+def assemble(connection: sqlite3.Connection, sha256: bytes, directory: Path | None) -> str:
+    """Put a package together if all of it is here; without a directory it is only checked. Returns its state.
+
+    Raises:
+        OSError: the file could not be written; try again later.
+    """
+    row = connection.execute(
+        "SELECT total_bytes, received_bytes, state FROM gateway_packages WHERE sha256 = ?", (sha256,)
+    ).fetchone()
+    if row is None:
+        return RECEIVING
+    total, received, state = row
+    if state == COMPLETE and directory is not None and not package_path(directory, sha256).exists():
+        # Somebody removed it: the next attempt's chunks bring it again.
+        connection.execute("DELETE FROM gateway_packages WHERE sha256 = ?", (sha256,))
+        return RECEIVING
+    if state != RECEIVING or received < total:
+        return str(state)
+    digest = hashlib.sha256()
+    pieces = connection.execute("SELECT data FROM gateway_chunks WHERE sha256 = ? ORDER BY offset_bytes", (sha256,))
+    if directory is None:
+        for (data,) in pieces:
+            digest.update(data)
+    else:
+        directory.mkdir(parents=True, exist_ok=True)
+        path = package_path(directory, sha256)
+        temporary = path.with_suffix(".part")
+        with temporary.open("wb") as file:
+            for (data,) in pieces:
+                digest.update(data)
+                file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if digest.digest() == sha256:
+            temporary.replace(path)
+        else:
+            temporary.unlink()
+    state = COMPLETE if digest.digest() == sha256 else BAD
+    connection.execute("DELETE FROM gateway_chunks WHERE sha256 = ?", (sha256,))
+    connection.execute("UPDATE gateway_packages SET state = ? WHERE sha256 = ?", (state, sha256))
+    return state
+
+
+def forget(connection: sqlite3.Connection, job_id: str, attempt: int) -> bytes | None:
+    """The job's attempt is over. Returns the package that nobody needs any more, to be removed after the commit."""
+    row = connection.execute(
+        "DELETE FROM gateway_jobs WHERE job_id = ? AND attempt = ? RETURNING sha256", (job_id, attempt)
+    ).fetchall()
+    if not row:
+        return None
+    sha256: bytes = row[0][0]
+    needed = connection.execute("SELECT 1 FROM gateway_jobs WHERE sha256 = ?", (sha256,)).fetchone()
+    if needed is not None:
+        return None
+    connection.execute("DELETE FROM gateway_chunks WHERE sha256 = ?", (sha256,))
+    connection.execute("DELETE FROM gateway_packages WHERE sha256 = ?", (sha256,))
+    return sha256
+
+
+def prune(connection: sqlite3.Connection, before: float) -> None:
+    """Drop chunks that came before a mission time for jobs that never did, or are over."""
+    orphans = connection.execute(
+        "SELECT sha256 FROM gateway_packages WHERE seen_seconds < ? AND state = ?"
+        " AND sha256 NOT IN (SELECT sha256 FROM gateway_jobs)",
+        (before, RECEIVING),
+    ).fetchall()
+    for (sha256,) in orphans:
+        connection.execute("DELETE FROM gateway_chunks WHERE sha256 = ?", (sha256,))
+        connection.execute("DELETE FROM gateway_packages WHERE sha256 = ?", (sha256,))

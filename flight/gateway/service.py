@@ -1,0 +1,275 @@
+"""The gateway's shell: the bus on one side, the backhaul on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import ClassVar, Final
+
+from google.protobuf.message import Message
+
+from flight.context import ServiceContext
+from flight.gateway import choice, downlink, work
+from flight.gateway.batching import Batcher
+from flight.gateway.connections import Connections, connector_for
+from flight.gateway.exporter import Exporter
+from flight.gateway.keys import key_and_ring
+from flight.gateway.worker import Worker
+from flight.service import Service, command, every, subscribe
+from flight.throttle import Throttle
+from skyrack import dictionary
+from skyrack.backhaul import down_topic
+from skyrack.database import Database, StorageError
+from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link, OutboxFullError, Refusal
+from skyrack.signing import Right
+from skyrack.v1.backhaul_pb2 import Payload, TelemetrySample
+from skyrack.v1.common_pb2 import CommandResult, Header, Severity
+from skyrack.v1.gateway_pb2 import GatewayParameters, LinkStatus, SendDownRequest
+from skyrack.v1.laser_pb2 import LASER_STATE_COMMUNICATE, LaserStatus
+from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_EVENTS, STREAM_HOUSEKEEPING, STREAM_STATUS, STREAM_UNSPECIFIED
+
+GROUND: Final = "ground"
+"""The name that the ground signs as."""
+
+_KEEPALIVE_SECONDS: Final = {choice.OPTICAL: 5, choice.ANTENNA: 15}
+_LASER_SILENT_SECONDS: Final = 15.0
+_EVENT_LIFETIME_SECONDS: Final = 30 * 86_400.0
+_RETRY_SECONDS: Final = 5.0
+_CHUNKS_SETTLE_SECONDS: Final = 0.3
+
+
+class Gateway(Service):
+    """Keeps the satellite in touch with the ground."""
+
+    name = "gateway"
+    publishes: ClassVar[tuple[type[Message], ...]] = (LinkStatus,)
+    parameters = GatewayParameters
+
+    def __init__(self, context: ServiceContext) -> None:
+        super().__init__(context)
+        state_dir, attachments = context.state_dir, context.attachments
+        satellite, rate = context.satellite, context.clock.rate
+        key, ring = key_and_ring(satellite, attachments)
+        settings = attachments.get("delivery.settings")
+        if not isinstance(settings, DeliverySettings):
+            settings = TWIN_SETTINGS if state_dir is None else DeliverySettings()
+        self._database = Database(state_dir / "gateway.db" if state_dir else None)
+        self._ring = ring
+        self._endpoint = Endpoint(
+            satellite,
+            key=key,
+            ring=ring,
+            peer_right=Right.RELAY,
+            database=self._database,
+            clock=self.clock,
+            on_item=self._take,
+            after_commit=self._took,
+            on_refused=self._refused,
+            settings=settings,
+        )
+        self._worker = Worker(
+            satellite,
+            context.services,
+            self._database,
+            self.clock,
+            self.request,
+            lambda connection, payload: self._enqueue(connection, STREAM_STATUS, payload.SerializeToString()),
+            lambda: self._endpoint.kick(GROUND, STREAM_STATUS),
+            state_dir / "packages" if state_dir else None,
+        )
+        connectors = {
+            link: connector_for(attachments[f"backhaul.{link}"], satellite, _KEEPALIVE_SECONDS[link])
+            for link in (choice.OPTICAL, choice.ANTENNA)
+            if attachments.get(f"backhaul.{link}")
+        }
+        self._chooser = choice.LinkChooser(connectors, max(0.3, 3 / rate), max(0.3, 3 / rate))
+        link = Link(self._endpoint, lambda _, stream: down_topic(satellite, stream), presence=satellite)
+        self._connections = Connections(link, connectors, self._chooser, self._link_changed)
+        self._batcher = Batcher(rate)
+        self._downlinked = {
+            message.full_name.encode(): message
+            for message in dictionary.telemetry().values()
+            if message.stream not in (STREAM_UNSPECIFIED, STREAM_STATUS)
+        }
+        self._lasers: dict[str, tuple[float, bool]] = {}
+        self._refusals = Throttle(60.0)
+        self._commands_came = asyncio.Event()
+        self._jobs_came = asyncio.Event()
+        self._exporter: Exporter | None = None
+
+    async def on_start(self) -> None:
+        """Open the store, and take up what earlier lives left to do."""
+        await self._database.migrate("gateway", work.SCHEMA)
+        await self._endpoint.open()
+        self._endpoint.peer(GROUND)
+        address = self.context.attachments.get("metrics.port")
+        if address:
+            self._exporter = Exporter(self.context.satellite)
+            self._exporter.serve(str(address))
+        self.bus.subscribe_raw(self.context.services, self._on_telemetry)
+        self._commands_came.set()
+        self._jobs_came.set()
+        self.spawn(self._work(self._commands_came, self._telecommands), "telecommands")
+        self.spawn(self._work(self._jobs_came, self._worker.jobs), "jobs")
+        self.spawn(self._connections.run(), "connections")
+
+    async def on_stop(self) -> None:
+        """Store the telemetry that still gathers, and close."""
+        await self._flush(self._batcher.due(float("inf"), {}, 0))
+        await self._database.close()
+        if self._exporter is not None:
+            self._exporter.close()
+
+    # Up.
+
+    def _take(self, connection: sqlite3.Connection, item: Delivered) -> None:
+        work.take(connection, item, self._ring.may, self._worker.accepted)
+
+    def _took(self, items: Sequence[Delivered]) -> None:
+        if any(item.stream != STREAM_BULK for item in items):
+            self._endpoint.kick(GROUND, STREAM_STATUS)
+            self._commands_came.set()
+            self._jobs_came.set()
+        elif not self._jobs_came.is_set():
+            asyncio.get_running_loop().call_later(_CHUNKS_SETTLE_SECONDS, self._jobs_came.set)
+
+    async def _telecommands(self) -> bool:
+        await self._worker.telecommands()
+        return False
+
+    async def _work(self, came: asyncio.Event, step: Callable[[], Awaitable[bool]]) -> None:
+        """Take a step whenever something came, and again a little later while something is left."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await came.wait()
+            came.clear()
+            try:
+                left = await step()
+            except (StorageError, OutboxFullError, OSError) as error:
+                self._refused("storage", str(error))
+                left = True
+            if left:
+                loop.call_later(_RETRY_SECONDS, came.set)
+
+    def _refused(self, kind: str, detail: str) -> None:
+        told, untold = self._refusals.admit(kind, self.clock.now())
+        if told:
+            severity = Severity.SEVERITY_ERROR if kind in ("storage", "handler") else Severity.SEVERITY_WARNING
+            self.event(f"backhaul_{kind}", severity, detail, untold=untold)
+
+    # Down.
+
+    def _enqueue(self, connection: sqlite3.Connection, stream: int, payload: bytes) -> None:
+        self._endpoint.enqueue(connection, GROUND, stream, payload)
+
+    @command
+    async def send_down(self, request: SendDownRequest, header: Header) -> CommandResult:
+        """Take responsibility for an item, and its file: it is in the outbox when this returns."""
+        now = self.clock.now()
+        try:
+            new = await self._database.write(
+                lambda connection: downlink.accept(connection, request, header.source, now, self._enqueue)
+            )
+        except (StorageError, OutboxFullError, downlink.RefusedError, OSError, ValueError) as error:
+            return CommandResult(ok=False, reason=str(error))
+        for stream in (STREAM_STATUS, STREAM_BULK, request.stream):
+            if stream:
+                self._endpoint.kick(GROUND, stream)
+        return CommandResult(ok=True, reason="stored" if new else "stored already")
+
+    def _on_telemetry(self, topic: bytes, header: bytes, payload: bytes) -> None:
+        name, _, key = topic.partition(b"/")
+        message = self._downlinked.get(name)
+        if message is None:
+            return
+        head = Header.FromString(header)
+        now = self.clock.now()
+        if self._exporter is not None:
+            self._exporter.update(topic, message.type, payload, head.mission_time_seconds)
+        sample = TelemetrySample(
+            message_type=message.full_name,
+            key=key[:-1].decode(),
+            source=head.source,
+            mission_time_seconds=head.mission_time_seconds,
+            payload=payload,
+        )
+        self._batcher.add(message.stream, sample, now)
+
+    @every(seconds=1)
+    async def flush(self) -> None:
+        """Close the batches that are full or have waited long enough."""
+        active = self.parameters_active
+        waits: dict[int, float] = {
+            STREAM_EVENTS: 0.0,
+            STREAM_HOUSEKEEPING: active.batch_seconds,
+            STREAM_BULK: active.batch_seconds,
+        }
+        due = self._batcher.due(self.clock.now(), waits, int(active.batch_samples))
+        if due:
+            await self._flush(due)
+
+    async def _flush(self, streams: Sequence[int]) -> None:
+        for stream in streams:
+            batch = self._batcher.take(stream)
+            if batch is None:
+                continue
+            events = stream == STREAM_EVENTS
+            lifetime = _EVENT_LIFETIME_SECONDS if events else self.parameters_active.housekeeping_lifetime_seconds
+            try:
+                data = Payload(telemetry=batch).SerializeToString()
+                await self._endpoint.send(GROUND, stream, data, lifetime_seconds=lifetime)
+            except (StorageError, OutboxFullError) as error:
+                self._batcher.put_back(stream, batch, self.clock.now())
+                self._refused("storage", str(error))
+            except ValueError as error:
+                self._refused("telemetry", str(error))
+
+    # The link.
+
+    @subscribe(LaserStatus)
+    def on_laser(self, status: LaserStatus) -> None:
+        """Prefer the optical link while a laser communicates."""
+        self._lasers[status.terminal] = (self.clock.now(), status.state == LASER_STATE_COMMUNICATE)
+
+    @every(seconds=1)
+    def choose_link(self) -> None:
+        """Go over to a better link if there is one."""
+        now = self.clock.now()
+        fresh = [on for at, on in self._lasers.values() if now - at < _LASER_SILENT_SECONDS]
+        self._chooser.laser(any(fresh) if fresh else None, asyncio.get_running_loop().time())
+        self._batcher.thinning = not (self._connections.connected and self._connections.current == choice.OPTICAL)
+        self._connections.reconsider()
+
+    def _link_changed(self, link: str, reason: str) -> None:
+        if reason:
+            self.event("link_lost", Severity.SEVERITY_INFO, f"{link}: {reason}", link=link)
+            return
+        rate = self.context.satellite_file.antenna.rate_bits_per_second
+        sender = self._endpoint.peer(GROUND).sender
+        full = self._endpoint.settings.window_bytes
+        sender.window_bytes = min(full, choice.window_bytes(rate)) if link == choice.ANTENNA else full
+        self.event("link_up", Severity.SEVERITY_INFO, f"the ground is in reach over the {link} link", link=link)
+
+    @every(seconds=5)
+    async def publish_status(self) -> None:
+        """How the backhaul is."""
+        counters = self._endpoint.counters
+        totals = await self._endpoint.totals()
+        refused = counters.refused
+        connected = self._connections.connected
+        self.publish(
+            LinkStatus(
+                mission_time_seconds=self.clock.now(),
+                connected=connected,
+                link=self._connections.current if connected else "",
+                outbox_items=totals.waiting_items,
+                outbox_bytes=totals.waiting_bytes,
+                frames_sent_total=counters.frames_sent,
+                frames_received_total=counters.frames_received,
+                frames_rejected_total=sum(refused.values()) - refused[Refusal.REPLAYED],
+                frames_duplicate_total=refused[Refusal.REPLAYED],
+                items_shed_total=totals.given_up,
+                reconnects_total=counters.sessions,
+            )
+        )
