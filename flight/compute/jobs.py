@@ -159,11 +159,12 @@ class Jobs:
             await self._nodes[node].forget(record.work_id)
 
     async def ask(self, record: JobRecord, intent: Intent, cause: JobCause, reason: str) -> None:
-        """Ask a running job to stop; one that waits has nothing to stop and is ended."""
-        if record.state is not JobState.RUNNING:
+        """Ask a running job to stop; one that waits is ended at once, unless only its run was to end."""
+        if self.is_open(record, running=True):
+            if record.ask(intent, cause, reason):
+                await self._nodes[record.node].stop(record.work_id)
+        elif self.is_open(record, running=False) and intent is Intent.EXPIRE:
             await self.step(record, Change(JobState.EXPIRED, cause, reason))
-        elif record.ask(intent, cause, reason):
-            await self._nodes[record.node].stop(record.work_id)
 
     async def step(self, record: JobRecord, change: Change, report: WorkReport | None = None) -> None:
         """Take one step: in the record, in the store together with its status, then told."""

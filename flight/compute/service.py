@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
 
 from flight.compute import admission
 from flight.compute.budget import NONE, Budgets
 from flight.compute.jobs import Jobs
 from flight.compute.lifecycle import Change, Intent, JobRecord, after_report, due
 from flight.compute.outbox import Outbox
-from flight.compute.planner import NOTHING, NodeView, Placement, Plan, Settings, plan
+from flight.compute.planner import NOTHING, NodeView, Plan, Settings, plan
+from flight.compute.round import Ask, Round, carry_out
 from flight.compute.store import JobStore, Outgoing
 from flight.compute.views import job_view, node_status, node_views
 from flight.compute.workdirs import WorkDirs
@@ -28,25 +28,6 @@ STATUS_SECONDS = 5.0
 PROGRESS_SECONDS = 60.0
 PROGRESS_HOST_SECONDS = 2.0
 CAP_STEP_WATTS = 1.0
-
-
-class _Ask(NamedTuple):
-    """A job that is to be stopped, and why."""
-
-    record: JobRecord
-    intent: Intent
-    cause: JobCause
-    reason: str
-
-
-class _Round(NamedTuple):
-    """What one look at nodes and jobs calls for."""
-
-    ended: list[tuple[JobRecord, Change, WorkReport | None]]
-    asked: list[_Ask]
-    caps: list[Placement]
-    begun: list[tuple[JobRecord, Placement]]
-    progressed: list[tuple[JobRecord, WorkReport]]
 
 
 class ComputeManager(Service):
@@ -144,7 +125,7 @@ class ComputeManager(Service):
             if report is not None:
                 self._reports[record.job_id] = report
 
-    def _decide(self, now: float) -> _Round:
+    def _decide(self, now: float) -> Round:
         running = self._jobs.running()
         changes = ((record, after_report(record, self._reports.get(record.job_id))) for record in running)
         planned = self._plan(now)
@@ -155,13 +136,21 @@ class ComputeManager(Service):
                 waiting.append((record, item))
             elif abs(self._caps.get(item.node, -1.0) - item.cap_watts) >= CAP_STEP_WATTS:
                 caps.append(item)
-        return _Round(
+        return Round(
             ended=[(record, change, self._reports.get(record.job_id)) for record, change in changes if change],
             asked=[*self._overdue(now), *self._preempted(planned)],
             caps=caps,
             begun=waiting,
             progressed=self._progressed(now),
+            strays=self._strays(running),
         )
+
+    def _strays(self, running: list[JobRecord]) -> list[tuple[str, str]]:
+        """Node and id of work that runs and is nobody's: of a replaced attempt, or of a memory that was lost."""
+        ours = {record.work_id for record in running}
+        return [
+            (name, work_id) for name, state in self._states.items() for work_id in state.running if work_id not in ours
+        ]
 
     def _plan(self, now: float) -> Plan:
         if not self._jobs.open:
@@ -176,20 +165,20 @@ class ComputeManager(Service):
     def _node_views(self) -> list[NodeView]:
         return node_views(self._designs, self._states, self._jobs.open.values())
 
-    def _overdue(self, now: float) -> list[_Ask]:
+    def _overdue(self, now: float) -> list[Ask]:
         found = []
         for record in self._jobs.open.values():
             why = due(record, now)
             if why is not None and record.intent < Intent.EXPIRE:
-                found.append(_Ask(record, Intent.EXPIRE, *why))
+                found.append(Ask(record, Intent.EXPIRE, *why))
         return found
 
-    def _preempted(self, planned: Plan) -> list[_Ask]:
+    def _preempted(self, planned: Plan) -> list[Ask]:
         if self._safe:
             told = JobCause.SAFE_MODE, "the satellite is in safe mode"
-            return [_Ask(self._jobs.open[job_id], Intent.PREEMPT, *told) for job_id, _ in planned.stop]
+            return [Ask(self._jobs.open[job_id], Intent.PREEMPT, *told) for job_id, _ in planned.stop]
         return [
-            _Ask(self._jobs.open[job_id], Intent.PREEMPT, JobCause.BUDGET, why.value) for job_id, why in planned.stop
+            Ask(self._jobs.open[job_id], Intent.PREEMPT, JobCause.BUDGET, why.value) for job_id, why in planned.stop
         ]
 
     def _progressed(self, now: float) -> list[tuple[JobRecord, WorkReport]]:
@@ -202,26 +191,9 @@ class ComputeManager(Service):
                 found.append((self._jobs.open[job_id], report))
         return found
 
-    async def _carry_out(self, decided: _Round) -> None:
-        """Do what was decided, unless a command was faster."""
-        jobs = self._jobs
+    async def _carry_out(self, decided: Round) -> None:
         async with self._lock:
-            for record, change, report in decided.ended:
-                if jobs.is_open(record, running=True):
-                    await jobs.end(record, change, report)
-            for ask in decided.asked:
-                if ask.record.job_id in jobs.open:
-                    await jobs.ask(*ask)
-            for item in decided.caps:
-                self._caps[item.node] = item.cap_watts
-                await self._nodes[item.node].set_power_cap(item.cap_watts)
-            for record, item in decided.begun:
-                if jobs.is_open(record, running=False):
-                    self._caps[item.node] = item.cap_watts
-                    await jobs.begin(record, item.node, item.cap_watts)
-            for record, report in decided.progressed:
-                if jobs.is_open(record, running=True):
-                    await jobs.tell_progress(record, report)
+            await carry_out(decided, self._jobs, self._nodes, self._caps)
             self._publish_status(self.clock.now())
 
     def _refusal(self, record: JobRecord) -> Change | None:
