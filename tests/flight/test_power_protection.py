@@ -1,0 +1,124 @@
+"""Protection opens the right switches, and only those."""
+
+from __future__ import annotations
+
+from flight.power.protection import (
+    Cause,
+    LoadRating,
+    LoadReading,
+    Order,
+    Protection,
+    ProtectionSettings,
+)
+
+SETTINGS = ProtectionSettings(
+    shed_state_of_charge_ratio=0.5, overdraw_persistence_seconds=10.0, maximum_discharge_watts=2500.0
+)
+RATINGS = [
+    LoadRating("radio", 15.0, 0, sheddable=False),
+    LoadRating("node-1", 700.0, 20, sheddable=True),
+    LoadRating("node-2", 700.0, 10, sheddable=True),
+    LoadRating("laser-1", 60.0, 90, sheddable=True),
+]
+
+
+class Bench:
+    """Protection with switches that obey."""
+
+    def __init__(self) -> None:
+        self.protection = Protection(RATINGS)
+        self.watts = {"radio": 15.0, "node-1": 500.0, "node-2": 500.0, "laser-1": 60.0}
+        self.closed = dict.fromkeys(self.watts, True)
+        self.obeys = True
+
+    def second(self, now: float, charge: float | None = 0.9, battery_watts: float = 0.0) -> list[Order]:
+        loads = {
+            name: LoadReading(self.watts[name] if self.closed[name] else 0.0, self.closed[name]) for name in self.watts
+        }
+        orders = self.protection.step(now, loads, battery_watts, charge, SETTINGS)
+        for order in orders:
+            if self.obeys:
+                self.closed[order.load] = order.closed
+        return orders
+
+    def run(self, start: int, end: int, charge: float | None = 0.9, battery_watts: float = 0.0) -> list[Order]:
+        return [order for now in range(start, end) for order in self.second(float(now), charge, battery_watts)]
+
+
+def test_nothing_happens_on_a_good_day() -> None:
+    assert Bench().run(0, 1000) == []
+
+
+def test_overdraw_is_borne_for_its_persistence_and_then_tripped_for_good() -> None:
+    bench = Bench()
+    bench.watts["node-1"] = 800.0
+    assert bench.run(0, 10) == []
+    assert bench.run(10, 100) == [Order("node-1", closed=False, cause=Cause.OVERDRAW)]
+    bench.watts["node-1"] = 500.0
+    assert bench.run(100, 1000) == []
+    assert bench.protection.reset("node-1")
+    assert not bench.protection.is_held_open("node-1")
+    assert not bench.protection.reset("node-1")
+
+
+def test_a_short_peak_is_no_overdraw() -> None:
+    bench = Bench()
+    for start in range(0, 100, 10):
+        bench.watts["node-1"] = 800.0
+        assert bench.run(start, start + 8) == []
+        bench.watts["node-1"] = 600.0
+        assert bench.run(start + 8, start + 10) == []
+
+
+def test_a_low_battery_sheds_by_priority_and_never_what_must_stay() -> None:
+    bench = Bench()
+    orders = bench.run(0, 100, charge=0.45)
+    assert [order.load for order in orders] == ["node-2", "node-1", "laser-1"]
+    assert all(order.cause is Cause.LOW_CHARGE for order in orders)
+    assert bench.closed["radio"]
+
+
+def test_shed_loads_come_back_most_important_first_and_only_well_over_the_threshold() -> None:
+    bench = Bench()
+    bench.run(0, 100, charge=0.45)
+    assert bench.run(100, 400, charge=0.53) == []
+    orders = bench.run(400, 600, charge=0.6)
+    assert [(order.load, order.closed) for order in orders] == [("laser-1", True), ("node-1", True), ("node-2", True)]
+    assert not any(bench.protection.is_held_open(name) for name in bench.watts)
+
+
+def test_what_is_tripped_while_shed_does_not_come_back_with_the_charge() -> None:
+    bench = Bench()
+    bench.run(0, 100, charge=0.45)
+    assert bench.protection.trip("node-1", Cause.THERMAL) is not None
+    assert [order.load for order in bench.run(100, 300, charge=0.7)] == ["laser-1", "node-2"]
+    assert not bench.closed["node-1"]
+
+
+def test_a_switch_that_does_not_obey_is_told_again() -> None:
+    bench = Bench()
+    bench.obeys = False
+    assert bench.protection.trip("node-1", Cause.THERMAL) == Order("node-1", closed=False, cause=Cause.THERMAL)
+    assert bench.run(0, 3) == [Order("node-1", closed=False, cause=Cause.THERMAL)] * 3
+
+
+def test_a_battery_that_gives_too_much_trips_the_least_important() -> None:
+    bench = Bench()
+    orders = bench.run(0, 13, battery_watts=-2800.0)
+    assert orders == [Order("node-2", closed=False, cause=Cause.BUS_OVERLOAD)]
+    assert bench.run(13, 200, battery_watts=-1000.0) == []
+
+
+def test_an_unknown_charge_sheds_nothing_and_a_silent_meter_trips_nothing() -> None:
+    bench = Bench()
+    assert bench.run(0, 100, charge=None) == []
+    silent = {"node-1": LoadReading(9000.0, closed=True, fresh=False)}
+    for now in range(100):
+        assert bench.protection.step(float(now), silent, 0.0, 0.9, SETTINGS) == []
+
+
+def test_unknown_loads_and_second_trips_give_no_order() -> None:
+    protection = Protection(RATINGS)
+    assert protection.trip("toaster", Cause.THERMAL) is None
+    assert protection.trip("node-2", Cause.THERMAL) is not None
+    assert protection.trip("node-2", Cause.THERMAL) is None
