@@ -31,6 +31,8 @@ SIMULATED_DRIVERS = {
 }
 DRIVERS_OF_THE_TWIN = {**SIMULATED_DRIVERS, "node": "model.rack_node"}
 
+SHIPPED_RULES = Path(__file__).with_name("executive") / "rules.toml"
+
 # sockaddr_un holds 108 bytes with the NUL at the end.
 _LONGEST_SOCKET_PATH_BYTES = 107
 _LONGEST_SOCKET_NAME = "/navigation.pub"
@@ -115,7 +117,7 @@ def paths_of(board: Board) -> Paths:
         log=Path(board.log_dir),
         clock=Path(board.clock_file),
         keys=Path(board.keys_dir) if board.keys_dir else None,
-        rules=Path(board.rules_file) if board.rules_file else Path(__file__).with_name("executive") / "rules.toml",
+        rules=Path(board.rules_file) if board.rules_file else SHIPPED_RULES,
     )
 
 

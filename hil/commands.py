@@ -1,0 +1,59 @@
+"""Commands of the bench: ``up``, ``run``, ``down``, ``twin``, ``hil``, ``bench``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import click
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+_constellation = click.option(
+    "--constellation", default="demo", show_default=True, help="Constellation file, or the name of a shipped one."
+)
+
+
+@click.command()
+@_constellation
+@click.option("--hours", default=24.0, show_default=True, type=click.FloatRange(min=0, min_open=True))
+@click.option("--seed", default=0, show_default=True, help="Equal seeds give equal runs, to the last bit.")
+@click.option("--satellites", type=click.IntRange(min=1), help="Fly only the first so many.")
+@click.option("--jobs-per-hour", default=4.0, show_default=True, type=click.FloatRange(min=0, min_open=True))
+@click.option("--loss", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Frames lost, of 1.")
+@click.option("--duplication", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Frames doubled.")
+@click.option("--reordering", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Frames overtaken.")
+@click.option("--record", type=click.Path(path_type=Path, dir_okay=False, writable=True), help="Keep every message in this file.")
+@_json
+def twin(  # noqa: PLR0913 - as many as the command has options
+    constellation: str,
+    hours: float,
+    seed: int,
+    satellites: int | None,
+    jobs_per_hour: float,
+    loss: float,
+    duplication: float,
+    reordering: float,
+    record: Path | None,
+    as_json: bool,
+) -> None:
+    """Fly a whole constellation in virtual time, in this process: a day takes minutes, and can be replayed."""
+    from hil.twin.present import show_report, watching
+    from hil.twin.run import Flight, fly
+    from hil.twin.workload import Workload
+    from hil.twin.world import TwinSettings
+    from skyrack import files
+    from skyrack.backhaul.memory import Impairments
+
+    settings = TwinSettings(seed=seed, impairments=Impairments(loss, duplication, reordering))
+    flight = Flight(
+        files.find("constellations", constellation), hours, settings, Workload(jobs_per_hour), satellites, record
+    )
+    with watching(hours * 3600.0, quiet=as_json) as progress:
+        report = fly(flight, progress)
+    if as_json:
+        json.dump({**dataclasses.asdict(report), "speed": report.speed}, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        show_report(report)

@@ -1,0 +1,231 @@
+"""Everything there is in a twin run, put together: one plant, one hub, one ground, and N satellites."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import zmq
+
+from flight.board import DRIVERS_OF_THE_TWIN, SERVICES, SHIPPED_RULES
+from flight.bus import Endpoints
+from flight.context import ServiceContext
+from flight.devices import DeviceRegistry
+from flight.executive.run import fly_in_tasks, rules_for
+from flight.hal import DeviceEnvironment
+from flight.meter import NullMeter
+from flight.recording import Recorder
+from flight.process import EXECUTIVE, parameters_for, service_class
+from ground.segment import SUBSCRIPTIONS, GroundSegment
+from hil.plant.local import LocalPlantLink
+from hil.plant.plant import Plant
+from hil.plant.runner import run_plant
+from skyrack.backhaul.memory import Impairments, LinkState, MemoryHub, Way
+from skyrack.clock import MissionClock
+from skyrack.satellite import load_constellation
+from skyrack.signing import SigningKey, seeded_ring
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from flight.bus.publisher import Tap
+    from flight.executive.rules import Rule
+    from skyrack.satellite import ConstellationFile, SatelliteFile
+
+GROUND = "ground"
+LINKS = ("optical", "antenna")
+
+
+@dataclass(frozen=True, slots=True)
+class TwinSettings:
+    """What a twin run is made of; ``rules`` is a file of fault rules, the shipped one when absent."""
+
+    seed: int = 0
+    impairments: Impairments = field(default_factory=Impairments)
+    services: tuple[str, ...] = SERVICES
+    rules: Path | None = None
+
+
+@dataclass(slots=True)
+class Digest:
+    """A hash of everything that was published, in order, and how much that was."""
+
+    messages: int = 0
+    _hash: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, *parts: bytes) -> None:
+        """Take one message in."""
+        self.messages += 1
+        self._hash.update(b"".join(parts))
+
+    def hex(self) -> str:
+        """The hash so far."""
+        return str(self._hash.hexdigest())
+
+
+class World:
+    """A twin run; enter it inside a virtual loop."""
+
+    @classmethod
+    def loader(
+        cls, path: Path, settings: TwinSettings | None = None, satellites: int | None = None, record: Path | None = None
+    ) -> Callable[[], World]:
+        """Read the files now; the world is made later, inside its loop.
+
+        Raises:
+            FileError: constellation or satellite file do not add up.
+        """
+        constellation, designs = load_constellation(path)
+        if satellites is not None:
+            kept = constellation.satellites[:satellites]
+            constellation = msgspec.structs.replace(constellation, satellites=kept)
+            designs = {satellite.name: designs[satellite.name] for satellite in kept}
+        return lambda: cls(constellation, designs, settings, record)
+
+    def __init__(
+        self,
+        constellation: ConstellationFile,
+        designs: dict[str, SatelliteFile],
+        settings: TwinSettings | None = None,
+        record: Path | None = None,
+    ) -> None:
+        self.settings = settings or TwinSettings()
+        self._record = record
+        self._recorder: Recorder | None = None
+        self.constellation = constellation
+        self.designs = designs
+        self.digest = Digest()
+        seed = self.settings.seed
+        start = constellation.epoch_seconds + constellation.start_seconds
+        self.clock = MissionClock.starting_at(start)
+        self.plant = Plant(constellation, designs, start, rng=np.random.default_rng(seed))
+        self.link = LocalPlantLink(self.plant)
+        self.hub = MemoryHub(self._rng("hub"), self.settings.impairments)
+        self.hub.filters.append(self._hash_frame)
+        self.ground = GroundSegment(
+            designs,
+            key=SigningKey.from_seed(seed, GROUND),
+            ring=seeded_ring(seed, designs),
+            clock=self.clock,
+            rng=self._rng(GROUND),
+            new_id=self._ids(GROUND),
+            connector=self.hub.connector(GROUND, SUBSCRIPTIONS),
+        )
+        self._ring = seeded_ring(seed, designs)
+        self._zmq: zmq.Context[Any] = zmq.Context(io_threads=0)
+        self._incarnations = itertools.count(1)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[World]:
+        """Everything runs inside this; it ends with it."""
+        for service in (EXECUTIVE, *self.settings.services):
+            service_class(service)
+        if self._record is not None:
+            about = {"constellation": self.constellation.name, "seed": self.settings.seed}
+            self._recorder = Recorder(self._record, about)
+        await self.ground.open()
+        tasks = [
+            asyncio.create_task(run_plant(self.plant, self.clock), name="plant"),
+            asyncio.create_task(self.ground.run(), name=GROUND),
+        ]
+        tasks += [asyncio.create_task(self._fly(name), name=name) for name in self.designs]
+        body = asyncio.current_task()
+
+        def failed(task: asyncio.Task[None]) -> None:
+            # Whoever dies takes the run with it: a twin that goes on without its plant would lie.
+            if not task.cancelled() and task.exception() is not None and body is not None:
+                body.cancel()
+
+        for task in tasks:
+            task.add_done_callback(failed)
+        try:
+            yield self
+        finally:
+            for task in reversed(tasks):
+                task.remove_done_callback(failed)
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            await self.ground.close()
+            self._zmq.destroy(linger=0)
+            if self._recorder is not None:
+                self._recorder.close()
+            for result in results:
+                if isinstance(result, Exception):
+                    raise result
+
+    async def _fly(self, satellite: str) -> None:
+        design = self.designs[satellite]
+        endpoints = Endpoints.inproc(satellite)
+        rules = self._rules(design)
+        await fly_in_tasks(lambda service: self._context(satellite, service, endpoints), rules)
+
+    def _rules(self, design: SatelliteFile) -> tuple[Rule, ...]:
+        return rules_for(self.settings.rules or SHIPPED_RULES, design, self.settings.services)
+
+    def _context(self, satellite: str, service: str, endpoints: Endpoints) -> ServiceContext:
+        design = self.designs[satellite]
+        rng = self._rng(satellite, service)
+        attachments: dict[str, object] = {
+            "plant": self.link,
+            "signing.key": SigningKey.from_seed(self.settings.seed, satellite),
+            "signing.ring": self._ring,
+            **{f"backhaul.{link}": self._way(satellite, link) for link in LINKS},
+        }
+        environment = DeviceEnvironment(
+            satellite=satellite,
+            design=design,
+            clock=self.clock,
+            rng=rng,
+            state_dir=None,
+            attachments=attachments,
+        )
+        return ServiceContext(
+            satellite=satellite,
+            satellite_file=design,
+            constellation=self.constellation,
+            clock=self.clock,
+            endpoints=endpoints,
+            devices=DeviceRegistry(environment, design.devices, DRIVERS_OF_THE_TWIN),
+            rng=rng,
+            zmq_context=self._zmq,
+            meter=NullMeter(),
+            state_dir=None,
+            new_id=self._ids(satellite, service),
+            parameters=parameters_for(design, service),
+            attachments=attachments,
+            services=(EXECUTIVE, *self.settings.services),
+            incarnation=next(self._incarnations),
+            taps=self._taps(satellite),
+        )
+
+    def _taps(self, satellite: str) -> tuple[Tap, ...]:
+        name = satellite.encode()
+        digest: Tap = lambda topic, header, payload: self.digest.add(name, topic, header, payload)  # noqa: E731
+        return (digest,) if self._recorder is None else (digest, self._recorder.tap(satellite))
+
+    def _way(self, satellite: str, link: str) -> Way:
+        def state() -> LinkState:
+            truth = self.plant.link(satellite, link)
+            return LinkState(truth.up, truth.rate_bits_per_second, truth.delay_seconds)
+
+        return Way(self.hub, state)
+
+    def _hash_frame(self, topic: str, payload: bytes) -> bytes:
+        self.digest.add(topic.encode(), payload)
+        return payload
+
+    def _rng(self, *who: str) -> random.Random:
+        # A string seeds alike in every process, whatever its hash seed.
+        return random.Random("/".join((str(self.settings.seed), *who)))  # noqa: S311 - a simulation
+
+    def _ids(self, *who: str) -> Callable[[], str]:
+        rng = self._rng(*who, "ids")
+        return lambda: rng.randbytes(16).hex()
