@@ -141,14 +141,10 @@ class Worker:
             end = job_pb2.JOB_STATE_EXPIRED, "its lease ended before its package had arrived"
         elif cancelled:
             end = job_pb2.JOB_STATE_CANCELLED, "cancelled before it was accepted"
-        elif spec.package_bytes:
-            state = await self._database.write(
-                partial(packages.assemble, sha256=spec.package_sha256, directory=self._directory)
-            )
-            if state == packages.BAD:
-                end = job_pb2.JOB_STATE_REJECTED, "the package arrived damaged: its SHA-256 differs"
-            elif state != packages.COMPLETE:
-                return False
+        elif (state := await self._package(spec)) == packages.RECEIVING:
+            return False
+        elif state == packages.BAD:
+            end = job_pb2.JOB_STATE_REJECTED, "the package arrived damaged: its SHA-256 differs"
         if end is not None:
             await self._end(item, *end)
             return True
@@ -168,6 +164,13 @@ class Worker:
 
         await self._discard(await self._database.write(finish))
         return True
+
+    async def _package(self, spec: job_pb2.JobSpec) -> str:
+        if not spec.package_bytes:
+            return packages.COMPLETE
+        return await self._database.write(
+            partial(packages.assemble, sha256=spec.package_sha256, directory=self._directory)
+        )
 
     async def _cancel(self, item: Work) -> bool:
         cancel = item.payload.job_cancel

@@ -1,0 +1,427 @@
+"""The gateway between a bus and a hub, in virtual time, with a ground that is only an endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import zmq
+
+from flight.bus import Endpoints
+from flight.context import ServiceContext
+from flight.devices import DeviceRegistry
+from flight.gateway.service import Gateway
+from flight.hal import DeviceEnvironment
+from flight.meter import NullMeter
+from flight.service import Service, command
+from skyrack import virtual
+from skyrack.backhaul import OFFLINE, Will, down_topic, state_topic, up_topic
+from skyrack.backhaul.memory import Impairments, LinkState, MemoryHub, Way
+from skyrack.clock import MissionClock
+from skyrack.database import Database
+from skyrack.delivery import TWIN_SETTINGS, Delivered, Endpoint, Link, reconcile
+from skyrack.files import shipped
+from skyrack.satellite import load_constellation
+from skyrack.signing import Right, SigningKey, seeded_ring
+from skyrack.v1 import backhaul_pb2
+from skyrack.v1.backhaul_pb2 import Payload, SignedFrame, Telecommand
+from skyrack.v1.common_pb2 import CommandResult, Event, Severity
+from skyrack.v1.compute_pb2 import CancelJobRequest, ComputeStatus, PlaceJobRequest, SetDrainRequest
+from skyrack.v1.gateway_pb2 import SendDownRequest
+from skyrack.v1.job_pb2 import JOB_STATE_COMPLETED, JOB_STATE_REJECTED, FileChunk, JobPlacement, JobSpec, JobStatus
+from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_STATUS
+
+START = 1.8e9
+SATELLITE = "sky-a"
+
+
+class Compute(Service):
+    """Stands in for compute: writes down what it is asked."""
+
+    name = "compute"
+    publishes: ClassVar = (ComputeStatus,)
+    asked: ClassVar[list[object]] = []
+    answer: ClassVar[CommandResult] = CommandResult(ok=True, reason="fine")
+
+    @command
+    async def place_job(self, request: PlaceJobRequest) -> CommandResult:
+        self.asked.append(request)
+        return self.answer
+
+    @command
+    async def cancel_job(self, request: CancelJobRequest) -> CommandResult:
+        self.asked.append(request)
+        return self.answer
+
+    @command
+    async def set_drain(self, request: SetDrainRequest) -> CommandResult:
+        self.asked.append(request)
+        return CommandResult(ok=True, reason="drained")
+
+
+class Setup:
+    """Hub, ground endpoint and satellite services."""
+
+    def __init__(self, state_dir: Path | None, impairments: Impairments | None) -> None:
+        Compute.asked = []
+        Compute.answer = CommandResult(ok=True, reason="fine")
+        self.clock = MissionClock.starting_at(START)
+        self.hub = MemoryHub(random.Random(5), impairments)
+        self.state_dir = state_dir
+        self.links = {"optical": True, "antenna": True}
+        self.down: list[Payload] = []
+        self.ring = seeded_ring(1, [SATELLITE])
+        self.ground = Endpoint(
+            "ground",
+            key=SigningKey.from_seed(1, "ground"),
+            ring=self.ring,
+            peer_right=Right.SATELLITE,
+            database=Database(None),
+            clock=self.clock,
+            on_item=lambda connection, item: None,
+            after_commit=self._took,
+            settings=TWIN_SETTINGS,
+        )
+        self.endpoints = Endpoints.inproc(SATELLITE)
+        self.zmq = zmq.Context(io_threads=0)
+        self.constellation, designs = load_constellation(shipped("constellations", "demo"))
+        self.design = next(iter(designs.values()))
+
+    def _took(self, items: Sequence[Delivered]) -> None:
+        self.down += [Payload.FromString(item.payload) for item in items]
+
+    def of(self, kind: str) -> list[object]:
+        return [getattr(payload, kind) for payload in self.down if payload.WhichOneof("kind") == kind]
+
+    def way(self, link: str) -> Way:
+        return Way(self.hub, lambda: LinkState(self.links[link], 1e6, 0.01))
+
+    def context(self) -> ServiceContext:
+        rng = random.Random(9)
+        attachments = {
+            "signing.key": SigningKey.from_seed(1, SATELLITE),
+            "signing.ring": self.ring,
+            "backhaul.optical": self.way("optical"),
+            "backhaul.antenna": self.way("antenna"),
+        }
+        environment = DeviceEnvironment(SATELLITE, self.clock, rng, None, attachments)
+        return ServiceContext(
+            satellite=SATELLITE,
+            satellite_file=self.design,
+            constellation=self.constellation,
+            clock=self.clock,
+            endpoints=self.endpoints,
+            devices=DeviceRegistry(environment, {}, {}),
+            rng=rng,
+            zmq_context=self.zmq,
+            meter=NullMeter(),
+            state_dir=self.state_dir,
+            attachments=attachments,
+            services=("compute", "gateway"),
+        )
+
+    @asynccontextmanager
+    async def flying(self, *services: type[Service]) -> AsyncIterator[list[Service]]:
+        made = [service(self.context()) for service in services]
+        for service in made:
+            await service.start()
+        try:
+            yield made
+        finally:
+            for service in reversed(made):
+                await service.stop()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        await self.ground.open()
+        self.ground.peer(SATELLITE)
+        link = Link(self.ground, lambda name, _: up_topic(name))
+        connector = self.hub.connector("ground", [down_topic("+", "+"), state_topic("+")])
+        task = asyncio.create_task(link.serve(connector, random.Random(3)))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def command(self, command_id: str, drain: SetDrainRequest, **fields: object) -> None:
+        command = Telecommand(
+            **{
+                "command_id": command_id,
+                "service": "compute",
+                "method": "SetDrain",
+                "request": drain.SerializeToString(),
+                **fields,
+            }
+        )
+        await self.ground.send(SATELLITE, STREAM_STATUS, Payload(telecommand=command).SerializeToString())
+
+
+def fly(
+    scenario: Callable[[Setup], Awaitable[None]], state_dir: Path | None = None, impairments: Impairments | None = None
+) -> None:
+    async def main() -> None:
+        setup = Setup(state_dir, impairments)
+        try:
+            async with setup.listening():
+                await scenario(setup)
+        finally:
+            setup.zmq.destroy(linger=0)
+
+    virtual.run(main)
+
+
+def stages(setup: Setup, command_id: str) -> list[str]:
+    return [
+        backhaul_pb2.TelecommandStage.Name(report.stage).removeprefix("TELECOMMAND_STAGE_")
+        for report in setup.of("telecommand_report")
+        if report.command_id == command_id
+    ]
+
+
+@pytest.mark.parametrize("impairments", [None, Impairments(0.2, 0.2, 0.2)], ids=["clean", "lossy"])
+def test_a_telecommand_is_carried_out_once_and_reported(impairments):
+    async def scenario(setup: Setup) -> None:
+        async with setup.flying(Compute, Gateway):
+            await setup.command("c1", SetDrainRequest(draining=True))
+            await setup.command("c1", SetDrainRequest(draining=True))  # the ground says it again
+            await asyncio.sleep(900)
+            assert Compute.asked == [SetDrainRequest(draining=True)]
+            assert sorted(stages(setup, "c1")) == ["ACCEPTED", "COMPLETED", "STARTED"]
+
+    fly(scenario, impairments=impairments)
+
+
+@pytest.mark.parametrize(
+    ("fields", "stage", "words"),
+    [
+        ({"service": "kitchen"}, "FAILED", "no service 'kitchen'"),
+        ({"method": "Explode"}, "FAILED", "no command 'Explode'"),
+        ({"method": "PlaceJob"}, "FAILED", "no command 'PlaceJob'"),
+        ({"request": b"\xff\xff"}, "FAILED", "not a SetDrainRequest"),
+        ({"not_after_seconds": START - 1}, "EXPIRED", "after its end"),
+    ],
+)
+def test_a_telecommand_that_makes_no_sense_is_reported_and_not_passed_on(fields, stage, words):
+    async def scenario(setup: Setup) -> None:
+        async with setup.flying(Compute, Gateway):
+            await setup.command("c1", SetDrainRequest(), **fields)
+            await asyncio.sleep(120)
+            last = setup.of("telecommand_report")[-1]
+            assert stages(setup, "c1")[-1] == stage
+            assert words in last.reason
+            assert Compute.asked == []
+
+    fly(scenario)
+
+
+def place(job_id: str, package: bytes = b"", sha256: bytes | None = None) -> Payload:
+    spec = JobSpec(job_id=job_id, command=["run"], package_bytes=len(package))
+    spec.package_sha256 = hashlib.sha256(package).digest() if sha256 is None else sha256
+    return Payload(job_placement=JobPlacement(spec=spec, attempt=1, lease_end_seconds=START + 5000))
+
+
+def chunks(job_id: str, package: bytes, sha256: bytes | None = None) -> list[Payload]:
+    digest = hashlib.sha256(package).digest() if sha256 is None else sha256
+    return [
+        Payload(
+            file_chunk=FileChunk(
+                job_id=job_id,
+                attempt=1,
+                sha256=digest,
+                total_bytes=len(package),
+                offset_bytes=offset,
+                data=package[offset : offset + 10_000],
+            )
+        )
+        for offset in range(0, len(package), 10_000)
+    ]
+
+
+def test_a_job_reaches_compute_when_its_package_is_whole(tmp_path):
+    async def scenario(setup: Setup) -> None:
+        package = random.Random(1).randbytes(95_000)
+        contents: list[bytes] = []
+        async with setup.flying(Compute, Gateway) as (compute, _):
+            *early, late = chunks("j1", package)
+            await setup.ground.send(SATELLITE, STREAM_STATUS, place("j1", package).SerializeToString())
+            for chunk in early:
+                await setup.ground.send(SATELLITE, STREAM_BULK, chunk.SerializeToString())
+            await asyncio.sleep(120)
+            assert Compute.asked == []
+            Compute.answer = CommandResult(ok=True)
+            seen = asyncio.Event()
+
+            class Look(list):
+                def append(self, request: PlaceJobRequest) -> None:
+                    contents.append(Path(request.package_path).read_bytes())
+                    seen.set()
+
+            Compute.asked = Look()
+            await setup.ground.send(SATELLITE, STREAM_BULK, late.SerializeToString())
+            await asyncio.wait_for(seen.wait(), 300)
+            assert contents == [package]
+            await asyncio.sleep(60)
+            assert list((tmp_path / "packages").iterdir()) == []
+            assert compute.bus.is_open
+
+    fly(scenario, tmp_path)
+
+
+def test_a_damaged_package_is_rejected(tmp_path):
+    async def scenario(setup: Setup) -> None:
+        wrong = hashlib.sha256(b"other").digest()
+        async with setup.flying(Compute, Gateway):
+            await setup.ground.send(SATELLITE, STREAM_STATUS, place("j1", b"x" * 50, wrong).SerializeToString())
+            for chunk in chunks("j1", b"x" * 50, wrong):
+                await setup.ground.send(SATELLITE, STREAM_BULK, chunk.SerializeToString())
+            await asyncio.sleep(120)
+            (status,) = setup.of("job_status")
+            assert (status.state, status.job_id) == (JOB_STATE_REJECTED, "j1")
+            assert "SHA-256" in status.reason
+            assert Compute.asked == []
+
+    fly(scenario, tmp_path)
+
+
+def test_a_job_waits_for_a_compute_that_is_dead(tmp_path):
+    async def scenario(setup: Setup) -> None:
+        async with setup.flying(Gateway):
+            await setup.ground.send(SATELLITE, STREAM_STATUS, place("j1").SerializeToString())
+            await asyncio.sleep(200)
+        async with setup.flying(Gateway):
+            await asyncio.sleep(100)
+            async with setup.flying(Compute):
+                await asyncio.sleep(100)
+                assert [request.placement.spec.job_id for request in Compute.asked] == ["j1"]
+
+    fly(scenario, tmp_path)
+
+
+def test_what_services_hand_over_goes_down_once_with_its_file(tmp_path):
+    async def scenario(setup: Setup) -> None:
+        content = random.Random(2).randbytes(70_000)
+        output = tmp_path / "output.tar"
+        output.write_bytes(content)
+        status = JobStatus(job_id="j1", attempt=1, version=4, state=JOB_STATE_COMPLETED)
+        request = SendDownRequest(
+            message_type="skyrack.v1.JobStatus",
+            payload=status.SerializeToString(),
+            key="j1/1/4",
+            file_path=str(output),
+            job_id="j1",
+            attempt=1,
+        )
+        setup.links = {"optical": False, "antenna": False}
+        async with setup.flying(Compute, Gateway) as (compute, _):
+            for _ in range(3):
+                answer = await compute.request("gateway", request)
+                assert answer.ok, answer.reason
+            assert not (await compute.request("gateway", SendDownRequest(payload=b"x"))).ok
+            missing = SendDownRequest(job_id="j2", file_path=str(tmp_path / "none"), key="j2")
+            assert not (await compute.request("gateway", missing)).ok
+        output.unlink()
+        setup.links = {"optical": True, "antenna": True}
+        async with setup.flying(Gateway):
+            await asyncio.sleep(200)
+        assert setup.of("job_status") == [status]
+        pieces = sorted(setup.of("file_chunk"), key=lambda chunk: chunk.offset_bytes)
+        assert b"".join(chunk.data for chunk in pieces) == content
+        assert {chunk.sha256 for chunk in pieces} == {hashlib.sha256(content).digest()}
+        assert {chunk.total_bytes for chunk in pieces} == {70_000}
+
+    fly(scenario, tmp_path)
+
+
+def test_telemetry_and_events_come_down_in_batches_over_outages():
+    async def scenario(setup: Setup) -> None:
+        async with setup.flying(Compute, Gateway) as (compute, _):
+            await asyncio.sleep(1)  # the bus makes its connections
+            for second in range(600):
+                up = not 100 <= second < 300
+                setup.links = {"optical": up, "antenna": up}
+                compute.publish(ComputeStatus(mission_time_seconds=setup.clock.now(), jobs_queued=second))
+                if second % 50 == 0:
+                    compute.event("tick", Severity.SEVERITY_INFO, second=second)
+                await asyncio.sleep(1)
+            await asyncio.sleep(600)
+            events, statuses = [], []
+            for batch in setup.of("telemetry"):
+                for sample in batch.samples:
+                    if sample.message_type == "skyrack.v1.Event" and sample.source == "compute":
+                        events.append(sample)
+                    if sample.message_type == "skyrack.v1.ComputeStatus":
+                        statuses.append(ComputeStatus.FromString(sample.payload))
+            assert len(events) == 12
+            assert 80 < len(statuses) <= 600
+            assert statuses[-1].jobs_queued == 599
+            assert setup.of("telemetry")[0].rate == 1.0
+
+    fly(scenario)
+
+
+def test_the_antenna_takes_over_when_the_optical_link_dies():
+    async def scenario(setup: Setup) -> None:
+        async with setup.flying(Compute, Gateway):
+            await asyncio.sleep(60)
+            setup.links["optical"] = False
+            await setup.command("c1", SetDrainRequest(draining=True))
+            await asyncio.sleep(300)
+            assert stages(setup, "c1")[-1] == "COMPLETED"
+
+    fly(scenario)
+
+
+def test_forged_replayed_and_broken_frames_are_events_and_change_nothing():
+    async def scenario(setup: Setup) -> None:
+        frames: list[bytes] = []
+        setup.hub.filters.append(lambda topic, payload: frames.append(payload) or payload)
+        async with setup.flying(Compute, Gateway):
+            await setup.command("c1", SetDrainRequest(draining=True))
+            await asyncio.sleep(60)
+            upward = [frame for frame in frames if frame not in (b"online", OFFLINE) and b"SetDrain" in frame]
+            forged = SignedFrame.FromString(upward[0])
+            forged.signature = bytes(64)
+            broken = bytearray(upward[0])
+            broken[20] ^= 1
+            attacks = [upward[-1], forged.SerializeToString(), bytes(broken), b"\xff" * 50, bytes(300_000)]
+            async with setup.hub.connector("mallory", [], Will("x", b""))() as mallory:
+                for attack in attacks:
+                    await mallory.publish(up_topic(SATELLITE), attack)
+            await setup.command("c2", SetDrainRequest())
+            await asyncio.sleep(120)
+            assert len(Compute.asked) == 2
+            names = {
+                event.name
+                for batch in setup.of("telemetry")
+                for sample in batch.samples
+                if sample.message_type == "skyrack.v1.Event"
+                for event in [Event.FromString(sample.payload)]
+            }
+            assert {"backhaul_replayed", "backhaul_forged", "backhaul_malformed", "backhaul_oversized"} <= names
+
+    fly(scenario)
+
+
+def test_both_ledgers_agree_in_the_end():
+    async def scenario(setup: Setup) -> None:
+        async with setup.flying(Compute, Gateway) as (compute, gateway):
+            for second in range(300):
+                compute.event("tick", Severity.SEVERITY_INFO, second=second)
+                await asyncio.sleep(1)
+            await asyncio.sleep(200)
+            sent, received = await gateway._endpoint.ledgers()
+            ground_sent, ground_received = await setup.ground.ledgers()
+            assert reconcile(sent, ground_received) == []
+            assert reconcile(ground_sent, received) == []
+            events = next(row for row in sent if row.stream == "events")
+            assert events.accepted > 100
+            assert events.delivered == events.accepted
+
+    fly(scenario, impairments=Impairments(0.1, 0.1, 0.1))
