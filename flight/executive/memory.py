@@ -49,6 +49,7 @@ class Store:
         self.memory = Memory()
         # Why what was kept could not be read; the satellite flies on without it.
         self.problem = ""
+        self._saved = b""
         if path is not None:
             with contextlib.suppress(FileNotFoundError):
                 try:
@@ -59,16 +60,19 @@ class Store:
                     self.problem = f"{path} cannot be read and is begun anew: {error}"
 
     def save(self) -> None:
-        """Write the memory, whole or not at all; it is on the disk when this returns.
+        """Write the memory if it has changed, whole or not at all; it is on the disk when this returns.
 
         Raises:
             OSError: the disk is full or broken; the file is as it was.
         """
         if self._path is None:
             return
+        data = msgspec.json.format(msgspec.json.encode(self.memory))
+        if data == self._saved:
+            return
         temporary = self._path.with_suffix(".tmp")
         with temporary.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(self.memory)))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._path)
@@ -77,3 +81,4 @@ class Store:
             os.fsync(directory)
         finally:
             os.close(directory)
+        self._saved = data

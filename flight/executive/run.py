@@ -86,13 +86,15 @@ def run_executive(board: Board, *, terminal: bool = False) -> int:
     return status
 
 
-async def fly_in_tasks(make_context: Callable[[str], ServiceContext], rules: tuple[Rule, ...]) -> None:
+async def fly_in_tasks(
+    make_context: Callable[[str], ServiceContext], rules: tuple[Rule, ...], store: Store | None = None
+) -> None:
     """Fly a satellite in the running loop until cancelled: the executive and, through it, all services, as tasks.
 
     ``make_context`` is called with a service's name at each of its starts. The service classes must have been
-    imported. State that outlives a reboot is kept here, in memory.
+    imported. State that outlives a reboot is kept in ``store``, by default in memory.
     """
-    store = Store(None)
+    store = store or Store(None)
 
     async def service(name: str) -> None:
         await run_service_task(registry[name], make_context(name))

@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flight.bus import BusError
+from flight.executive.guard import Guard
+from flight.executive.heartbeat import Heartbeat
 from flight.executive.keeper import Keeper
 from flight.executive.limits import LimitsInForce
 from flight.executive.modes import Cause, Mode, after, at_start
 from flight.executive.rack import RackSwitches
 from flight.executive.restarts import Escalation, escalate
-from flight.executive.rules import Action, Rule, RuleState
+from flight.executive.rules import Action, Rule
 from flight.executive.sd_notify import Notifier
 from flight.executive.supervision import Liveness, Supervision
-from flight.executive.telemetry import (
-    RULE_STATES,
-    crossing_message,
-    overrides_message,
-    rules_message,
-    status_message,
-)
-from flight.executive.watchdog import Watchdog
+from flight.executive.telemetry import RULE_STATES, status_message
 from flight.service import Service, command, every
-from skyrack.dictionary import read_limits, telemetry
+from skyrack.dictionary import read_limits
 from skyrack.errors import UserError
 from skyrack.v1 import common_pb2, executive_pb2
 from skyrack.v1.common_pb2 import Severity
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from flight.context import ServiceContext
     from flight.executive.launcher import Exit, Launcher
     from flight.executive.memory import Store
-    from flight.executive.monitor import Firing
 
 REBOOT_WINDOW_SECONDS = 3600.0
 STOP_GRACE_SECONDS = 1.5
-_STROKE_SECONDS = 5.0
 _STATUS_PERIOD_SECONDS = 5.0
 
 
@@ -76,11 +66,11 @@ class Executive(Service):
                 self.supervision.services[name].restarts = restarts
         self.keeper = Keeper(self.supervision, launcher, self._ping, self.spawn, self)
         self.limits = LimitsInForce(context.satellite_file, self._memory, rules)
+        self._limit_guard = Guard(self, self.limits, self._memory, self._act)
         self._rack = RackSwitches([node.name for node in context.satellite_file.nodes], self._memory, self._open_load)
-        self._notifier = notifier or Notifier({})
-        self._watchdog: Watchdog | None = None
-        self._watched_messages: set[tuple[str, str]] = set()
-        self._dirty = False
+        device = context.board.watchdog_device if context.board is not None else ""
+        self._heartbeat = Heartbeat(device, notifier or Notifier({}))
+        self._boot: asyncio.Task[Any] | None = None
 
     # Life.
 
@@ -91,28 +81,21 @@ class Executive(Service):
             self.event("state_lost", Severity.SEVERITY_ERROR, self._store.problem)
         for sentence in self.limits.problems:
             self.event("limit_override_dropped", Severity.SEVERITY_WARNING, sentence)
-        self._watch_messages()
-        self.publish(overrides_message(self.limits.overrides))
-        self.publish(rules_message(self.limits))
-        device = self.context.board.watchdog_device if self.context.board is not None else ""
-        if device:
-            try:
-                self._watchdog = Watchdog(device)
-            except OSError as error:
-                self.event("watchdog_unavailable", Severity.SEVERITY_ERROR, f"{device}: {error.strerror}")
-        if self._watchdog is not None or self._notifier.watchdog_seconds is not None:
-            self.spawn(self._stroke(), "watchdog")
+        self._limit_guard.begin()
+        try:
+            if self._heartbeat.open():
+                self.spawn(self._heartbeat.run(), "heartbeat")
+        except OSError as error:
+            self.event("watchdog_unavailable", Severity.SEVERITY_ERROR, str(error))
         await self.keeper.open()
         if self._mode is Mode.BOOT:
             self._begin_boot()
 
     async def on_stop(self) -> None:
-        self._notifier.stopping()
+        self._heartbeat.notifier.stopping()
         await self.keeper.close(STOP_GRACE_SECONDS)
-        if self._watchdog is not None:
-            self._watchdog.abandon() if self.reboot_wanted else self._watchdog.disarm()
+        self._heartbeat.close(disarm=not self.reboot_wanted)
         self._save()
-        self._notifier.close()
 
     def on_parameters(self) -> None:
         self.supervision.liveness = self._liveness()
@@ -138,7 +121,7 @@ class Executive(Service):
         """It answered for the first time since its start."""
         self.event("service_up", Severity.SEVERITY_INFO, f"{service} answers", service=service)
         if not self.supervision.down:
-            self._notifier.ready()
+            self._heartbeat.notifier.ready()
             self._change_mode(Cause.SERVICES_UP)
         self._publish_status()
 
@@ -153,7 +136,6 @@ class Executive(Service):
         text = f"{service} ended ({ended.reason}); {then}"
         self.event("service_ended", Severity.SEVERITY_WARNING, text, service=service, reason=ended.reason)
         self._memory.restarts[service] = self.supervision.services[service].restarts
-        self._dirty = True
         self._publish_status()
 
     def service_failed(self, service: str) -> None:
@@ -180,8 +162,10 @@ class Executive(Service):
     # Mode.
 
     def _begin_boot(self) -> None:
+        if self._boot is not None:
+            self._boot.cancel()
         if self.supervision.down:
-            self.spawn(self._await_boot(), "boot")
+            self._boot = self.spawn(self._await_boot(), "boot")
         else:
             self._change_mode(Cause.SERVICES_UP)
 
@@ -201,8 +185,8 @@ class Executive(Service):
         text = f"{left.name} to {mode.name}: {self._reason}"
         self.event("mode_changed", severity, text, mode=mode.name, previous=left.name)
         if left is Mode.BOOT:
-            self._notifier.ready()
-        self._notifier.status(f"{mode.name.lower()}: {self._reason}")
+            self._heartbeat.notifier.ready()
+        self._heartbeat.notifier.status(f"{mode.name.lower()}: {self._reason}")
         self._publish_status()
         if mode is Mode.BOOT:
             self._begin_boot()
@@ -218,47 +202,10 @@ class Executive(Service):
             return str(error)
         return "" if answer.ok else str(answer.reason)
 
-    # Telemetry, limits, rules.
+    # Fault rules and telemetry.
 
-    def _watch_messages(self) -> None:
-        """Subscribe to every message that has a field under limits."""
-        for name in sorted(self.limits.monitor.messages):
-            meant = telemetry()[name]
-            if meant.publisher == self.name:
-                continue
-            for source in (meant.publisher,) if meant.publisher else self.context.services:
-                if (source, name) not in self._watched_messages:
-                    self._watched_messages.add((source, name))
-                    self.bus.subscribe(source, meant.type, self._check)
-
-    def _check(self, message: Message, _header: object, _key: str) -> None:
-        crossings, firings = self.limits.monitor.check(message)
-        for crossing in crossings:
-            self.publish(crossing_message(crossing, self.clock.now()))
-            self.log.warning(
-                "limit_crossed", field=crossing.field, instance=crossing.instance, value=crossing.value,
-                level=crossing.level.value, previous=crossing.previous.value,
-            )  # fmt: skip
-            self._memory.violations += crossing.level.red
-            self._dirty = True
-        for firing in firings:
-            self._fire(firing)
-
-    def _fire(self, firing: Firing) -> None:
-        rule, state = firing.rule, self.limits.states[firing.rule.name]
-        if state is RuleState.DISABLED:
-            return
-        self.limits.firings[rule.name] += 1
-        target = rule.target_of(firing.instance)
-        does = rule.action.value if rule.action in (Action.EVENT, Action.SAFE_MODE) else f"{rule.action.value} {target}"
-        passive = state is RuleState.PASSIVE
-        text = f"{rule.text}: {rule.field} is {firing.value:.6g}, {firing.level.value}"
-        text += f"; passive, would have done {does}" if passive else ""
-        severity = Severity.SEVERITY_WARNING if rule.action is Action.EVENT or passive else Severity.SEVERITY_CRITICAL
-        self.event("fault_rule_fired", severity, text, rule=rule.name, instance=firing.instance, action=does)
-        self.publish(rules_message(self.limits))
-        if passive:
-            return
+    def _act(self, rule: Rule, target: str) -> None:
+        """Do what a fault rule asks for."""
         match rule.action:
             case Action.SAFE_MODE:
                 self._change_mode(Cause.RULE, rule.text)
@@ -276,8 +223,7 @@ class Executive(Service):
     def publish_status(self) -> None:
         """Publish the status, and bring the rack's switches to where the mode wants them."""
         self._publish_status()
-        if self._dirty:
-            self._save()
+        self._save()
         due = self._rack.due(self._mode, asyncio.get_running_loop().time(), self.parameters_active.safe_grace_seconds)
         if due is not None:
             self.spawn(self._set_rack(due), "rack switches")
@@ -301,22 +247,10 @@ class Executive(Service):
         )
 
     def _save(self) -> None:
-        self._dirty = False
         try:
             self._store.save()
         except OSError as error:
             self.failed("saving the executive's state", error)
-
-    async def _stroke(self) -> None:
-        """Put off the watchdogs; that this runs shows that the loop does."""
-        systemd = self._notifier.watchdog_seconds
-        period = min(_STROKE_SECONDS, systemd / 3) if systemd is not None else _STROKE_SECONDS
-        while not self.reboot_wanted:
-            if self._watchdog is not None:
-                with contextlib.suppress(OSError):
-                    self._watchdog.stroke()
-            self._notifier.watchdog()
-            await asyncio.sleep(period)
 
     # Commands.
 
@@ -351,8 +285,7 @@ class Executive(Service):
         except UserError as error:
             return _refuse(str(error))
         self._save()
-        self._watch_messages()
-        self.publish(overrides_message(self.limits.overrides))
+        self._limit_guard.limits_changed()
         self.event("limits_changed", Severity.SEVERITY_INFO, f"limits of {request.field} changed", field=request.field)
         return _done(f"limits of {request.field} are in force")
 
@@ -366,7 +299,7 @@ class Executive(Service):
         except KeyError:
             return _refuse("the state must be RULE_STATE_ACTIVE, RULE_STATE_PASSIVE or RULE_STATE_DISABLED")
         self._save()
-        self.publish(rules_message(self.limits))
+        self._limit_guard.rules_changed()
         state = self.limits.states[request.rule].value
         self.event("rule_changed", Severity.SEVERITY_WARNING, f"{request.rule} is {state}", rule=request.rule)
         return _done(f"{request.rule} is {state}")

@@ -42,7 +42,7 @@ def alive(pid: int) -> bool:
 
 async def until(condition: Callable[[], Any], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what it waits for is in other processes
             await asyncio.sleep(0.02)
 
 
@@ -94,7 +94,13 @@ async def test_stubborn_and_escaped_processes_end_too(tmp_path: Path) -> None:
     code = f"""
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-script = "import os, time; open({str(pid_file)!r} + '.tmp', 'w').write(str(os.getpid())); os.rename({str(pid_file)!r} + '.tmp', {str(pid_file)!r}); time.sleep(600)"
+script = '''
+import os, time
+path = {str(pid_file)!r}
+open(path + ".tmp", "w").write(str(os.getpid()))
+os.rename(path + ".tmp", path)
+time.sleep(600)
+'''
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
@@ -139,7 +145,8 @@ import asyncio, pathlib, sys
 from hil.supervisor import Program, Supervisor
 async def main():
     tmp = pathlib.Path({str(tmp_path)!r})
-    async with Supervisor([Program("a", [sys.executable, "-c", {_SLEEP!r}], tmp / "a.log")], run_id="{os.getpid()}-test") as supervisor:
+    program = Program("a", [sys.executable, "-c", {_SLEEP!r}], tmp / "a.log")
+    async with Supervisor([program], run_id="{os.getpid()}-test") as supervisor:
         (tmp / "pid.tmp").write_text(str(supervisor.pid("a")))
         (tmp / "pid.tmp").rename(tmp / "pid")
         await asyncio.sleep(600)
