@@ -74,8 +74,10 @@ class Service:
         self._throttle = Throttle(REPEATED_EVENT_SECONDS)
         self._rates = RateStatistics()
         self._started_at = context.clock.now()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # In order of their start: sets have an order of their own in every run.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._stopping = asyncio.Event()
+        self._ended = False
 
     # What a subclass may override.
 
@@ -126,9 +128,16 @@ class Service:
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run something beside the rest until it ends or the service stops; what it raises is told, not lost."""
-        task = asyncio.get_running_loop().create_task(self._guard(work, name), name=f"{self.name}.{name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = asyncio.get_running_loop().create_task(work, name=f"{self.name}.{name}")
+        self._tasks[task] = None
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self._tasks.pop(task, None)
+            error = None if task.cancelled() else task.exception()
+            if isinstance(error, Exception):
+                self.failed(name, error)
+
+        task.add_done_callback(ended)
         return task
 
     def failed(self, where: str, error: Exception) -> None:
@@ -217,8 +226,11 @@ class Service:
             self.spawn(runner.run(self._on_overrun, self.failed), group.method)
 
     async def stop(self) -> None:
-        """Stop everything that runs, put state away, close the bus and the devices."""
-        tasks = sorted(self._tasks, key=lambda task: task.get_name())
+        """Stop everything that runs, put state away, close the bus and the devices; once."""
+        if self._ended:
+            return
+        self._ended = True
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -246,13 +258,6 @@ class Service:
             return method(request) if handler.arguments == 1 else method(request, header)
 
         self.bus.serve(handler.rpc, serve)
-
-    async def _guard(self, work: Coroutine[Any, Any, Any], name: str) -> Any:
-        try:
-            return await work
-        except Exception as error:  # noqa: BLE001 - told as an event; the service goes on
-            self.failed(name, error)
-            return None
 
     def _on_malformed(self, source: str, reason: str) -> None:
         told, untold = self._throttle.admit(("message_malformed", source), self.clock.now())

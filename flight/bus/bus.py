@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import zmq
@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from flight.bus.contract import rpc_for
 from flight.bus.counters import BusCounters
 from flight.bus.endpoints import Endpoints
-from flight.bus.errors import BusError
+from flight.bus.errors import BusError, EndpointError
 from flight.bus.publisher import Publisher, Tap
 from flight.bus.requests import Client, RequestHandler, Server
 from flight.bus.subscriber import Handler, RawHandler, Subscriber
@@ -40,7 +40,7 @@ class Bus:
 
     Guaranteed: messages of one topic arrive in order, at most once; a newcomer, and only the newcomer, gets the last
     value of each state message it subscribes to; whatever is lost is counted by the receiver (``missed``), and by the
-    sender where its queue was full (``dropped``). Not guaranteed: delivery. What must not be lost is sent again by
+    sender where a queue ran full (``dropped``). Not guaranteed: delivery. What must not be lost is sent again by
     whoever needs it.
 
     ``on_malformed(source, reason)`` hears of each message that could not be read, ``on_error(where, error)`` of each
@@ -69,7 +69,7 @@ class Bus:
         self._high_water_mark = high_water_mark
         self._sources: dict[str, bool] = {}
         self._clients: dict[str, tuple[Client, zmq.Socket[bytes]]] = {}
-        self._tasks: set[asyncio.Future[None]] = set()
+        self._tasks: dict[asyncio.Future[None], None] = {}
         self._taps: list[Tap] = []
         self._subscriptions: list[Callable[[Subscriber], None]] = []
         self._served: list[tuple[Rpc, RequestHandler]] = []
@@ -95,6 +95,11 @@ class Bus:
         """
         loop = asyncio.get_running_loop()
         addresses = self._endpoints.pub(self.name), self._endpoints.req(self.name)
+        rendezvous = self._endpoints.rendezvous
+        if rendezvous is not None and self.name in rendezvous.bound:
+            raise EndpointError(
+                f"{self.name} is bound twice in one process; close the first bus before opening another"
+            )
         xpub, router, sub = (self._socket(kind) for kind in (zmq.XPUB, zmq.ROUTER, zmq.SUB))
         self._publisher = Publisher(loop, xpub, self.name, self._incarnation, self._clock.now, self.counters)
         self._publisher.taps = self._taps
@@ -115,7 +120,6 @@ class Bus:
             raise BusError(problem) from None
         for pump in (self._publisher.pump, self._server.pump, self._subscriber.pump):
             pump.start()
-        rendezvous = self._endpoints.rendezvous
         if rendezvous is not None:
             rendezvous.join(self)
             rendezvous.arrive(self.name)
@@ -279,15 +283,18 @@ class Bus:
             self._failed(_name_of(handler), error)
             return
         if result is not None:
-            task = asyncio.ensure_future(self._wait(handler, result))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._watch(handler, asyncio.ensure_future(result))
 
-    async def _wait(self, handler: Handler, result: Awaitable[None]) -> None:
-        try:
-            await result
-        except Exception as error:  # noqa: BLE001 - one bad message must not end the service
-            self._failed(_name_of(handler), error)
+    def _watch(self, handler: Handler, task: asyncio.Future[None]) -> None:
+        self._tasks[task] = None
+
+        def ended(task: asyncio.Future[None]) -> None:
+            self._tasks.pop(task, None)
+            error = None if task.cancelled() else task.exception()
+            if isinstance(error, Exception):
+                self._failed(_name_of(handler), error)
+
+        task.add_done_callback(ended)
 
     def _failed(self, where: str, error: Exception) -> None:
         self.counters.handler_errors += 1

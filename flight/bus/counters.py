@@ -17,7 +17,8 @@ class BusCounters:
     missed: int = 0
     # Messages that came again with a known sequence number, and were dropped.
     duplicates: int = 0
-    # Messages sent while the queue of a subscriber was full, so that this subscriber did not get them.
+    # Times that a subscriber's queue ran full (it did not get this message nor those until it has room again; how many,
+    # it counts as missed), or an answer found nobody to take it.
     dropped: int = 0
     handler_errors: int = 0
     requests_sent: int = 0

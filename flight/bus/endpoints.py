@@ -41,8 +41,6 @@ class Rendezvous:
         self.peers.append(peer)
 
     def arrive(self, service: str) -> None:
-        if service in self.bound:
-            raise EndpointError(f"{service} is bound twice in one process; close the first bus before opening another")
         self.bound.add(service)
         for peer in list(self.peers):
             peer.peer_arrived(service)

@@ -8,6 +8,7 @@ is sent once; whoever sends it again decides that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -65,7 +66,9 @@ class Client:
 
     def disconnect(self, address: str) -> None:
         self.pump.read_all()
-        self._socket.disconnect(address)
+        # A service that died without saying so has ended the connection already.
+        with contextlib.suppress(zmq.ZMQError):
+            self._socket.disconnect(address)
 
     async def request(self, rpc: Rpc, request: Message, timeout_seconds: float) -> Message:
         """Send one request and wait for its answer, for at most so much mission time.
@@ -150,7 +153,7 @@ class Server:
         self._on_malformed = on_malformed
         self._on_error = on_error
         self._handlers: dict[str, tuple[Rpc, RequestHandler]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Future[Message]] = []
         self.pump = Pump(loop, socket, self._receive)
 
     def serve(self, rpc: Rpc, handler: RequestHandler) -> None:
@@ -161,7 +164,7 @@ class Server:
 
     def cancel(self) -> None:
         """Stop working on what has not been answered yet."""
-        for task in sorted(self._tasks, key=lambda task: task.get_name()):
+        for task in self._tasks:
             task.cancel()
 
     def _receive(self) -> None:
@@ -198,17 +201,20 @@ class Server:
         if isinstance(result, Message):
             self._done(identity, ticket, rpc, result)
             return
-        task = self._loop.create_task(self._wait(identity, ticket, rpc, result), name=f"{self._name}.{rpc.name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = asyncio.ensure_future(result, loop=self._loop)
+        self._tasks.append(task)
 
-    async def _wait(self, identity: bytes, ticket: bytes, rpc: Rpc, result: Awaitable[Message]) -> None:
-        try:
-            message = await result
-        except Exception as error:  # noqa: BLE001 - one bad request must not end the service
-            self._refuse(identity, ticket, rpc, error)
-        else:
-            self._done(identity, ticket, rpc, message)
+        def ended(task: asyncio.Future[Message]) -> None:
+            self._tasks.remove(task)
+            if task.cancelled():
+                return
+            error = task.exception()
+            if isinstance(error, Exception):
+                self._refuse(identity, ticket, rpc, error)
+            elif error is None:
+                self._done(identity, ticket, rpc, task.result())
+
+        task.add_done_callback(ended)
 
     def _done(self, identity: bytes, ticket: bytes, rpc: Rpc, message: Message) -> None:
         if not isinstance(message, rpc.response):

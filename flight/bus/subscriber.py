@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -111,7 +112,9 @@ class Subscriber:
         self._held = deque() if self._held is None else self._held
         self.pump.read_all()
         held, self._held = self._held, None
-        self._socket.disconnect(address)
+        # A publisher that died without saying so has ended the connection already.
+        with contextlib.suppress(zmq.ZMQError):
+            self._socket.disconnect(address)
         self._loop.call_soon(self._deliver_held, held)
 
     def _deliver_held(self, held: deque[tuple[bytes, bytes, bytes]]) -> None:

@@ -99,9 +99,14 @@ class MissionClock:
         self._loop_time = _time_of(loop)
         self.anchor = anchor
         self.rate = anchor.rate
-        self._loop_zero = self._loop_time()
-        elapsed = _host_seconds_since(anchor) if since_anchor_seconds is None else since_anchor_seconds
-        self._mission_zero = anchor.mission_time_seconds + anchor.rate * elapsed
+        if since_anchor_seconds is not None:
+            self._loop_zero = self._loop_time() - since_anchor_seconds
+        elif anchor.monotonic_seconds is not None and anchor.boot_id and anchor.boot_id == _boot_id():
+            # On asyncio's own loops the difference is nothing at all, and every process of the boot agrees exactly.
+            self._loop_zero = anchor.monotonic_seconds + _lead_over_monotonic(self._loop_time)
+        else:
+            self._loop_zero = self._loop_time() - (time.time() - anchor.host_time_seconds)
+        self._mission_zero = anchor.mission_time_seconds
 
     @classmethod
     def starting_at(
@@ -201,7 +206,7 @@ def _boot_id() -> str:
         return ""
 
 
-def _host_seconds_since(anchor: Anchor) -> float:
-    if anchor.monotonic_seconds is not None and anchor.boot_id and anchor.boot_id == _boot_id():
-        return time.monotonic() - anchor.monotonic_seconds
-    return time.time() - anchor.host_time_seconds
+def _lead_over_monotonic(loop_time: Callable[[], float]) -> float:
+    if loop_time is time.monotonic or getattr(loop_time, "__func__", None) is asyncio.BaseEventLoop.time:
+        return 0.0
+    return loop_time() - time.monotonic()
