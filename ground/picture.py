@@ -61,6 +61,10 @@ class Picture:
         """Names of all satellites, sorted."""
         return sorted(self._satellites)
 
+    def heard_seconds(self, satellite: str) -> float | None:
+        """When the satellite was last heard; None is never."""
+        return self._satellites[satellite].heard_seconds
+
     def heard(self, satellite: str, now: float) -> None:
         """Something of the satellite's arrived."""
         known = self._satellites.get(satellite)
@@ -85,10 +89,8 @@ class Picture:
             seen.add(key)
             at = sample.mission_time_seconds
             latest = samples.get(key)
-            if latest is None:
+            if latest is None or at >= latest.mission_time_seconds:
                 samples[key] = Latest(at, sample.source, sample.payload)
-            elif at >= latest.mission_time_seconds:
-                latest = samples[key] = Latest(at, sample.source, sample.payload)
         self.samples_total += count
 
     def messages(self, satellite: str) -> Iterator[tuple[str, Latest, Message]]:

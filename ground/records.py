@@ -82,6 +82,8 @@ class JobRecord:
     changed_seconds: float
     # Grows with every change of any job.
     revision: int
+    # Why a job that waits on the ground does.
+    waiting_reason: str = ""
     history: tuple[JobStep, ...] = ()
 
     @property

@@ -27,7 +27,7 @@ from ground.vault import Vault
 from skyrack.backhaul import Connector, down_topic, state_topic, up_topic
 from skyrack.clock import Clock
 from skyrack.database import Database, StorageError
-from skyrack.delivery import Delivered, DeliverySettings, Endpoint, Link, OutboxFullError
+from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link, OutboxFullError
 from skyrack.logging import get_logger
 from skyrack.satellite import SatelliteFile
 from skyrack.signing import KeyRing, Right, SigningKey
@@ -59,6 +59,10 @@ class GroundSettings:
     """For telecommands whose sender gives no end."""
 
 
+IN_MEMORY: Final = GroundSettings(archive_seconds=3600.0, events_maximum=100_000)
+"""For the twin, where what is kept is kept in memory."""
+
+
 @dataclass(slots=True)
 class GroundCounters:
     """What the ground did since its start."""
@@ -72,7 +76,8 @@ class GroundCounters:
 class Relay:
     """``open`` it, ``run`` it until cancelled, ``close`` it.
 
-    Without ``state_dir`` everything lives in memory. ``new_id`` makes ids for what comes without one.
+    Without ``state_dir`` everything lives in memory, and settings are those of the twin. ``new_id`` makes ids for
+    what comes without one.
     """
 
     def __init__(  # noqa: PLR0913 - what it stands on
@@ -92,7 +97,7 @@ class Relay:
     ) -> None:
         self.name = name
         self.clock = clock
-        self.settings = settings or GroundSettings()
+        self.settings = settings or (GroundSettings() if state_dir else IN_MEMORY)
         self.new_id = new_id
         self.picture = Picture(designs)
         self.database = Database(state_dir / "ground.db" if state_dir else None)
@@ -112,9 +117,10 @@ class Relay:
             on_item=self._on_item,
             after_commit=self._after_commit,
             on_refused=self._on_refused,
-            settings=delivery,
+            settings=delivery or (DeliverySettings() if state_dir else TWIN_SETTINGS),
         )
         self.link = Link(self.endpoint, lambda satellite, _stream: up_topic(satellite))
+        self.is_closing = False
         self._connector = connector
         self._rng = rng
         self._work = Pulse()
@@ -145,9 +151,14 @@ class Relay:
             group.create_task(self.link.serve(self._connector, self._rng), name="ground link")
             group.create_task(self._work_loop(), name="ground work")
 
+    def closing(self) -> None:
+        """The end is near: who waits for news gets what there is."""
+        self.is_closing = True
+        self.changed.beat()
+
     async def close(self) -> None:
         """Finish what is being written, and close the database."""
-        self.changed.beat()
+        self.closing()
         await self.database.close()
 
     async def in_thread(self, function: Callable[[], T]) -> T:

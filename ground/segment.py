@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -32,7 +33,6 @@ __all__ = ["SUBSCRIPTIONS", "GroundSegment", "GroundSettings"]
 T = TypeVar("T")
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LIST_LIMIT: Final = 1000
 
 
 class GroundSegment(Relay):
@@ -103,12 +103,17 @@ class GroundSegment(Relay):
 
     async def job(self, job_id: str) -> JobRecord:
         """A job with its history."""
-        return _known(await self.database.read(lambda connection: jobs.load(connection, job_id)), "job", job_id)
+        record = await self.database.read(lambda connection: jobs.load(connection, job_id))
+        return self._explained(_known(record, "job", job_id))
 
     async def jobs(self, limit: int = 200, *, only_open: bool = False) -> list[JobRecord]:
         """The newest jobs, newest last, without their histories."""
-        count = max(1, min(limit, _LIST_LIMIT))
-        return await self.database.read(lambda connection: jobs.list_jobs(connection, count, only_open=only_open))
+        found = await self.database.read(lambda connection: jobs.list_jobs(connection, limit, only_open=only_open))
+        return [self._explained(record) for record in found]
+
+    def _explained(self, record: JobRecord) -> JobRecord:
+        reason = self.waiting_reasons.get(record.job_id, "") if record.state == "SUBMITTED" else ""
+        return replace(record, waiting_reason=reason) if reason else record
 
     async def result(self, job_id: str) -> bytes:
         """The tar that a job brought forth, verified."""
@@ -180,8 +185,7 @@ class GroundSegment(Relay):
 
     async def telecommands(self, limit: int = 200, satellite: str = "") -> list[TelecommandRecord]:
         """The newest telecommands, newest last."""
-        count = max(1, min(limit, _LIST_LIMIT))
-        return await self.database.read(lambda connection: telecommands.list_telecommands(connection, count, satellite))
+        return await self.database.read(lambda connection: telecommands.list_telecommands(connection, limit, satellite))
 
     async def events(
         self, *, after_id: int = -1, limit: int = 100, satellite: str = "", severity: int = 0
@@ -190,7 +194,7 @@ class GroundSegment(Relay):
         wanted = partial(
             events.list_events,
             after_id=after_id,
-            limit=max(1, min(limit, _LIST_LIMIT)),
+            limit=limit,
             satellite=satellite,
             severity=severity,
         )

@@ -1,0 +1,30 @@
+"""The ground's commands, as the ``skyrack`` dispatcher finds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ground.job_commands import cancel, fetch, jobs, submit
+from ground.satellite_commands import events, sats, send, telemetry
+from skyrack.database import StorageError
+
+__all__ = ["cancel", "events", "fetch", "ground", "jobs", "sats", "send", "submit", "telemetry"]
+
+
+@click.group()
+def ground() -> None:
+    """Run the ground segment."""
+
+
+@ground.command("run")
+@click.option("--config", required=True, type=click.Path(path_type=Path), help="Configuration file.")
+def run_ground(config: Path) -> None:
+    """Run the ground in this process, until interrupted."""
+    from ground.main import run
+
+    try:
+        run(config)
+    except StorageError as error:
+        raise click.ClickException(str(error)) from None

@@ -1,0 +1,65 @@
+"""The ground's configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from skyrack import files
+
+__all__ = ["GroundConfig", "load_config"]
+
+
+class GroundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a ground process is told; paths are relative to the file's directory."""
+
+    instance: Annotated[str, Meta(min_length=1)]
+    state_dir: str
+    # Where mission time meets host time; without one, mission time is UTC at rate 1.
+    clock_file: str = ""
+    # A constellation file, or the name of a shipped one.
+    constellation: str
+    broker: str = "mqtt://127.0.0.1:1883"
+    http_host: str = "127.0.0.1"
+    # 0 takes any free port.
+    http_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    # The ground's private key; made at the first start.
+    key_file: str = ""
+    # Public keys that are believed, as `skyrack up` or `signing.provision` writes them.
+    keyring_file: str = ""
+    # Where a running ground says how to reach it.
+    address_file: str = ""
+    # JSON lines; without one, logs go to the terminal only.
+    log_file: str = ""
+    log_level: str = "info"
+    archive_days: Annotated[float, Meta(gt=0)] = 7.0
+
+
+def load_config(path: Path) -> GroundConfig:
+    """Read a configuration file and make its paths absolute.
+
+    Raises:
+        FileError: the file cannot be used; the message says why.
+    """
+    config = files.load(path, GroundConfig)
+    base = path.resolve().parent
+    state_dir = (base / config.state_dir).resolve()
+
+    def absolute(name: str, default: Path | None = None) -> str:
+        if name:
+            return str((base / name).resolve())
+        return str(default) if default else ""
+
+    return msgspec.structs.replace(
+        config,
+        state_dir=str(state_dir),
+        clock_file=absolute(config.clock_file),
+        constellation=str(files.find("constellations", config.constellation, beside=path.resolve())),
+        key_file=absolute(config.key_file, state_dir / "keys" / "ground.key"),
+        keyring_file=absolute(config.keyring_file, state_dir / "keys" / "keys.json"),
+        address_file=absolute(config.address_file, state_dir / "ground.json"),
+        log_file=absolute(config.log_file),
+    )

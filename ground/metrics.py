@@ -1,0 +1,133 @@
+"""The ground's own counters, and the latest telemetry of every satellite, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ground.segment import GroundSegment
+from ground.store import archive, jobs, telecommands
+from skyrack.delivery import ReceivedLedger, SentLedger
+from skyrack.jobs import JobState
+from skyrack.metrics import TelemetryCollector
+
+__all__ = ["exposition"]
+
+
+async def exposition(segment: GroundSegment) -> bytes:
+    """Everything in the text format. Raises ``StorageError``."""
+    states = await segment.database.read(jobs.totals)
+    stages = await segment.database.read(telecommands.totals)
+    kept = await segment.database.read(archive.totals)
+    sent, received = await segment.ledgers()
+    telemetry = TelemetryCollector()
+    for satellite in segment.picture.names:
+        for _, _, message in segment.picture.messages(satellite):
+            telemetry.update(satellite, message)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Ground(segment, states, stages, kept, sent, received))
+    registry.register(telemetry)
+    return generate_latest(registry)
+
+
+class _Ground(Collector):
+    """What the ground did and holds."""
+
+    def __init__(
+        self,
+        segment: GroundSegment,
+        states: dict[str, int],
+        stages: dict[str, int],
+        kept: tuple[int, int],
+        sent: list[SentLedger],
+        received: list[ReceivedLedger],
+    ) -> None:
+        self._segment = segment
+        self._states = states
+        self._stages = stages
+        self._kept = kept
+        self._sent = sent
+        self._received = received
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: collecting once tells it all."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Metric families."""
+        segment = self._segment
+        now = segment.clock.now()
+        yield _gauge("mission_time_seconds", "Mission time, Unix seconds", now)
+        yield _gauge("connected", "A session with the broker is up", float(segment.link.connected))
+        yield from self._work()
+        yield from self._delivery()
+        heard = GaugeMetricFamily(
+            "skyrack_ground_satellite_age_seconds", "Mission time since the satellite was heard", labels=["satellite"]
+        )
+        for name in segment.picture.names:
+            seconds = segment.picture.heard_seconds(name)
+            if seconds is not None:
+                heard.add_metric([name], now - seconds)
+        yield heard
+
+    def _work(self) -> Iterator[Metric]:
+        counters = self._segment.counters
+        all_states = {state.name: self._states.get(state.name, 0) for state in JobState}
+        yield _labelled(GaugeMetricFamily, "jobs", "Jobs by state", "state", all_states)
+        yield _labelled(GaugeMetricFamily, "telecommands", "Telecommands by stage", "stage", self._stages)
+        yield _gauge("archive_batches", "Telemetry batches kept", self._kept[0])
+        yield _gauge("archive_samples", "Telemetry samples kept", self._kept[1])
+        yield _counter("samples", "Telemetry samples received since the start", self._segment.picture.samples_total)
+        yield _counter("steps", "Looks at what waits", counters.steps)
+        yield _counter("storage_errors", "Times that the database failed", counters.storage_errors)
+        yield _labelled(CounterMetricFamily, "items", "New items received by kind", "kind", counters.items)
+        yield _labelled(CounterMetricFamily, "frames_refused", "Frames dropped by reason", "reason", counters.refused)
+
+    def _delivery(self) -> Iterator[Metric]:
+        counters = self._segment.endpoint.counters
+        yield _counter("sessions", "Sessions begun with the broker", counters.sessions)
+        yield _counter("frames_sent", "Frames sent, repeats included", counters.frames_sent)
+        yield _counter("frames_received", "Frames received and verified", counters.frames_received)
+        waiting = GaugeMetricFamily(
+            "skyrack_ground_outbox_items", "Items that wait for acknowledgement", labels=["satellite", "stream"]
+        )
+        for row in self._sent:
+            waiting.add_metric([row.destination, row.stream], row.waiting)
+        yield waiting
+        yield self._ledger("delivered", "Items stored", "stored")
+        yield self._ledger("skipped", "Items given up by their sender", "skipped")
+        yield self._ledger("duplicates", "Items received again", "duplicates")
+
+    def _ledger(self, name: str, text: str, attribute: str) -> Metric:
+        family = CounterMetricFamily(f"skyrack_ground_items_{name}", text, labels=["satellite", "stream"])
+        totals: dict[tuple[str, str], int] = {}
+        for row in self._received:
+            key = (row.source, row.stream)
+            totals[key] = totals.get(key, 0) + int(getattr(row, attribute))
+        for (satellite, stream), value in sorted(totals.items()):
+            family.add_metric([satellite, stream], value)
+        return family
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"skyrack_ground_{name}", text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"skyrack_ground_{name}", text, value=value)
+
+
+def _labelled(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    text: str,
+    label: str,
+    totals: dict[str, int],
+) -> Metric:
+    family = kind(f"skyrack_ground_{name}", text, labels=[label])
+    for key, value in sorted(totals.items()):
+        family.add_metric([key], value)
+    return family

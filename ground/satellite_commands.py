@@ -1,0 +1,176 @@
+"""``skyrack sats``, ``telemetry``, ``send`` and ``events``."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import secrets
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from typing import Any, Final
+
+import click
+
+from ground import present
+from ground.job_commands import as_json, asking, at_ground
+from skyrack.dictionary import build_request, command_named, telemetry_fields
+from skyrack.errors import UserError
+from skyrack.files import suggest
+from skyrack.v1 import options_pb2
+
+__all__ = ["events", "sats", "send", "telemetry"]
+
+_WAIT_SECONDS: Final = 20.0
+_SEVERITIES: Final = ("debug", "info", "warning", "error", "critical")
+
+
+@click.command()
+@as_json
+@at_ground
+def sats(is_json: bool, url: str) -> None:
+    """List satellites and how they are."""
+    with asking(url) as client:
+        records = client.satellites()
+    if is_json:
+        present.print_json(records)
+    else:
+        present.console().print(present.satellites(records))
+
+
+@click.command()
+@click.argument("satellite", required=False)
+@click.argument("fields", nargs=-1)
+@as_json
+@at_ground
+def telemetry(satellite: str | None, fields: tuple[str, ...], is_json: bool, url: str) -> None:
+    """Print the newest telemetry of SATELLITE, or of all.
+
+    FIELDS choose by name, part of a name or pattern: state_of_charge, PowerStatus, "*.draw_watts".
+    """
+    for wanted in fields:
+        if not any(_matches(name, wanted) for name in telemetry_fields()):
+            raise UserError(f'no telemetry field matches "{wanted}"; {suggest(wanted, telemetry_fields())}')
+    with asking(url) as client:
+        names = [satellite] if satellite else [record["name"] for record in client.satellites()]
+        found = [(name, value) for name in names for value in client.telemetry(name)]
+    if fields:
+        found = [(name, value) for name, value in found if any(_matches(value["field"], field) for field in fields)]
+    if is_json:
+        present.print_json([{"satellite": name, **value} for name, value in found])
+    elif found:
+        present.console().print(present.telemetry(found))
+    else:
+        click.echo(f"nothing of this has been heard from {satellite or 'any satellite'} yet")
+
+
+def _matches(name: str, wanted: str) -> bool:
+    name, wanted = name.lower(), wanted.lower()
+    return fnmatch(name, wanted) if any(sign in wanted for sign in "*?[") else wanted in name
+
+
+@click.command()
+@click.argument("satellite")
+@click.argument("method")
+@click.argument("arguments", metavar="[NAME=VALUE]...", nargs=-1)
+@click.option("--id", "command_id", default="", help="Id of the command; the same again changes nothing.")
+@click.option("--lifetime", type=click.FloatRange(min=1), help="Mission seconds after which it is of no use.")
+@click.option("--wait", is_flag=True, help="Wait for the end; the exit code is 1 unless it completes.")
+@click.option("--yes", is_flag=True, help="Do not ask before a critical command.")
+@as_json
+@at_ground
+def send(  # noqa: PLR0917 - click hands them over by name
+    satellite: str,
+    method: str,
+    arguments: tuple[str, ...],
+    command_id: str,
+    lifetime: float | None,
+    wait: bool,
+    yes: bool,
+    is_json: bool,
+    url: str,
+) -> int:
+    """Send a command to SATELLITE.
+
+    For example: skyrack send sat-1 SetLoadSwitch load=node-1 closed=false
+
+    METHOD is a command of `skyrack dictionary`; where every service takes it, say which: power.SetParameters.
+    """
+    service, _, name = method.rpartition(".")
+    command = command_named(name)
+    values = _values(arguments)
+    build_request(command, values)  # wrong arguments never leave
+    if not (command.rpc.on_board or service):
+        raise UserError(f"every service takes {command.name}: say which, as in power.{command.name}")
+    if command.rpc.on_board and service not in ("", command.rpc.on_board):
+        raise UserError(f"{command.rpc.on_board} takes {command.name}, not {service}")
+    if command.significance == options_pb2.SIGNIFICANCE_CRITICAL and not yes:
+        click.confirm(f"{command.name} is critical ({command.description}). Send it to {satellite}?", abort=True)
+    submission = {
+        "satellite": satellite,
+        "method": command.name,
+        "service": service,
+        "arguments": values,
+        "submitter": getpass.getuser(),
+        "lifetime_seconds": lifetime or 0,
+    }
+    out = present.console()
+    with asking(url) as client:
+        record = client.send(command_id or secrets.token_hex(6), submission)
+        if not is_json:
+            present.telecommand(record, out)
+        while wait and not record["is_final"]:
+            told = len(record["stages"])
+            record = client.telecommand(record["command_id"], record["revision"], _WAIT_SECONDS)
+            for stage in [] if is_json else record["stages"][told:]:
+                out.print("  ", present.stage_line(stage))
+    if is_json:
+        present.print_json(record)
+    elif wait and record["response"]:
+        out.print(f"  {record['response']}")
+    return int(record["stage"] in ("FAILED", "EXPIRED") or (wait and record["stage"] != "COMPLETED"))
+
+
+def _values(arguments: Sequence[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for argument in arguments:
+        name, separator, value = argument.partition("=")
+        if not separator or not name:
+            raise UserError(f'"{argument}" is no argument: must be NAME=VALUE')
+        if name in values:
+            raise UserError(f"{name} is given twice")
+        values[name] = value
+    return values
+
+
+@click.command()
+@click.option("--follow", "-f", is_flag=True, help="Go on printing what happens, until interrupted.")
+@click.option("--satellite", default="", help="Only of this satellite.")
+@click.option("--severity", type=click.Choice(_SEVERITIES, case_sensitive=False), default="info", show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=30, show_default=True, help="At most so many.")
+@as_json
+@at_ground
+def events(follow: bool, satellite: str, severity: str, limit: int, is_json: bool, url: str) -> None:
+    """Print what happened, on board and on the ground."""
+    out = present.console()
+    params: dict[str, str | float] = {"satellite": satellite, "severity": severity}
+    with asking(url) as client:
+        records = client.events(limit=limit, **params)
+        if is_json and not follow:
+            present.print_json(records)
+            return
+        newest = -1
+        while True:
+            _print_events(out, records, is_json=is_json)
+            newest = max((record["id"] for record in records), default=newest)
+            if not follow:
+                if not records:
+                    click.echo("nothing has happened yet")
+                return
+            records = client.events(after_id=max(0, newest), limit=1000, wait_seconds=_WAIT_SECONDS, **params)
+
+
+def _print_events(out: Any, records: list[dict[str, Any]], *, is_json: bool) -> None:
+    for record in records if is_json else []:
+        click.echo(json.dumps(record))
+    if records and not is_json:
+        out.print(present.events(records))
