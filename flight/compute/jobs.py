@@ -44,6 +44,8 @@ class Jobs:
         self._all: dict[str, JobRecord] = {}
         self._next_sequence = 1
         self.open: dict[str, JobRecord] = {}
+        # Grows with everything that may change a plan.
+        self.revision = 0
         self.totals = Totals()
         self.on_status: Callable[[JobRecord, job_pb2.JobStatus], None] = lambda _record, _status: None
 
@@ -109,6 +111,7 @@ class Jobs:
     async def _fence(self, old: JobRecord) -> None:
         """A newer attempt replaces this one: what still runs of it is stopped, and never heard again."""
         self.open.pop(old.job_id, None)
+        self.revision += 1
         if old.state is JobState.RUNNING and old.node in self._nodes:
             await self._nodes[old.node].stop(old.work_id)
 
@@ -125,6 +128,7 @@ class Jobs:
             await self.step(record, change)
             return True, f"{job_id}: cancelled"
         if record.ask(Intent.CANCEL, change.cause, change.reason):
+            self.revision += 1
             await self._store.keep(record, None)
             await self._nodes[record.node].stop(record.work_id)
         return True, f"{job_id}: stopping"
@@ -162,6 +166,7 @@ class Jobs:
         """Ask a running job to stop; one that waits is ended at once, unless only its run was to end."""
         if self.is_open(record, running=True):
             if record.ask(intent, cause, reason):
+                self.revision += 1
                 await self._nodes[record.node].stop(record.work_id)
         elif self.is_open(record, running=False) and intent is Intent.EXPIRE:
             await self.step(record, Change(JobState.EXPIRED, cause, reason))
@@ -169,6 +174,7 @@ class Jobs:
     async def step(self, record: JobRecord, change: Change, report: WorkReport | None = None) -> None:
         """Take one step: in the record, in the store together with its status, then told."""
         before = record.state
+        self.revision += 1
         apply(record, change, report)
         outgoing_file = Outgoing("", "", 0, b"")
         if change.state in (JobState.COMPLETED, JobState.FAILED) and before is JobState.RUNNING:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -124,8 +125,7 @@ def plan(now: float, budget: Profile, nodes: Sequence[NodeView], jobs: Sequence[
         running = bool(job.node)
         if not running and job.not_before_seconds > now:
             continue
-        horizon = job.stop_seconds + settings.lead_seconds + (0.0 if running else settings.least_run_seconds)
-        left = budget.lowest(now, now + horizon) * (1.0 - settings.margin_ratio) - taken
+        left = budget.lowest(now, now + _horizon(job, settings)) * (1.0 - settings.margin_ratio) - taken
         node = by_name.get(job.node) if running else _choose(job, free, ordered, by_name, evicted)
         if node is None:
             continue
@@ -144,6 +144,22 @@ def plan(now: float, budget: Profile, nodes: Sequence[NodeView], jobs: Sequence[
         if not running:
             free.remove(node)
     return Plan(tuple(run), tuple(stop))
+
+
+def holds_until(now: float, budget: Profile, jobs: Sequence[JobView], settings: Settings) -> float:
+    """Until when a plan made now stays the same, if nothing but time changes."""
+    moments = [job.not_before_seconds for job in jobs if job.not_before_seconds > now]
+    for horizon in {0.0, *(_horizon(job, settings) for job in jobs)}:
+        step = bisect_right(budget.starts, now + horizon)
+        if step < len(budget.starts):
+            moments.append(budget.starts[step] - horizon)
+    return min(moments, default=math.inf)
+
+
+def _horizon(job: JobView, settings: Settings) -> float:
+    """How far ahead the budget must hold for a job to run now."""
+    least_run = 0.0 if job.node else settings.least_run_seconds
+    return job.stop_seconds + settings.lead_seconds + least_run
 
 
 def _granted(job: JobView, node: NodeView, left: float, settings: Settings, *, running: bool) -> float | None:

@@ -9,7 +9,7 @@ from flight.compute.budget import NONE, Budgets
 from flight.compute.jobs import Jobs
 from flight.compute.lifecycle import Change, Intent, JobRecord, after_report, due
 from flight.compute.outbox import Outbox
-from flight.compute.planner import NOTHING, NodeView, Plan, Settings, plan
+from flight.compute.planner import NOTHING, NodeView, Plan, Settings, holds_until, plan
 from flight.compute.round import Ask, Round, carry_out
 from flight.compute.store import JobStore, Outgoing
 from flight.compute.views import job_view, node_status, node_views
@@ -54,6 +54,9 @@ class ComputeManager(Service):
         self._reports: dict[str, WorkReport] = {}
         self._told: dict[str, tuple[float, float]] = {}
         self._caps: dict[str, float] = {}
+        self._planned = NOTHING
+        self._plan_key: tuple[object, ...] = ()
+        self._plan_until = 0.0
         self._safe = False
         self._draining = False
         self._status_at = 0.0
@@ -158,9 +161,18 @@ class ComputeManager(Service):
         budget = NONE if self._safe else self._budgets.combined(now)
         if budget is None:
             return NOTHING
-        rate = self.clock.rate
-        jobs = [job_view(record, rate) for record in self._jobs.open.values() if record.intent is Intent.NONE]
-        return plan(now, budget, self._node_views(), jobs, self._settings)
+        nodes = [(state.powered, state.running) for state in self._states.values()]
+        key = (budget, self._jobs.revision, self._settings, nodes)
+        if now >= self._plan_until or key != self._plan_key:
+            rate = self.clock.rate
+            jobs = [job_view(record, rate) for record in self._jobs.open.values() if record.intent is Intent.NONE]
+            views = self._node_views()
+            self._planned = plan(now, budget, views, jobs, self._settings)
+            # Work that is ending draws what it draws; its end changes the key, its draw does not.
+            ending = any(view.blocked for view in views)
+            self._plan_key = key
+            self._plan_until = now if ending else holds_until(now, budget, jobs, self._settings)
+        return self._planned
 
     def _node_views(self) -> list[NodeView]:
         return node_views(self._designs, self._states, self._jobs.open.values())
