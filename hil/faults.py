@@ -13,8 +13,9 @@ read it; faults of processes, disks and clocks need whoever runs those.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args
 
 import msgspec
 from msgspec import Meta
@@ -217,10 +218,8 @@ Fault = (
 )
 
 
-class FaultFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A file of faults."""
-
-    faults: tuple[Fault, ...] = ()
+class _FaultFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    faults: tuple[dict[str, Any], ...] = ()
 
 
 def load_faults(path: Path) -> tuple[Fault, ...]:
@@ -229,4 +228,21 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
     Raises:
         FileError: what does not add up, in one sentence.
     """
-    return files.load(path, FaultFile).faults
+    return parse_faults(files.load(path, _FaultFile).faults, path)
+
+
+def parse_faults(tables: Sequence[dict[str, Any]], source: Path | str) -> tuple[Fault, ...]:
+    """Faults from tables that were read already; ``source`` names them in errors.
+
+    Raises:
+        FileError: what does not add up, in one sentence.
+    """
+    by_kind = {str(kind.__struct_config__.tag): kind for kind in get_args(Fault)}
+    faults: list[Fault] = []
+    for number, table in enumerate(tables):
+        kind = table.get("kind")
+        if kind not in by_kind:
+            problem = f"is no kind of fault; {files.suggest(str(kind), by_kind)}"
+            raise files.FileError(source, problem, key=f"faults[{number}].kind", value=kind)
+        faults.append(files.convert(table, by_kind[kind], f"{source}: faults[{number}]"))
+    return tuple(faults)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -64,7 +66,7 @@ class _Passage:
 
     def abort(self) -> None:
         for writer in self.writers:
-            writer.transport.abort()
+            _reset(writer)
         for task in self.tasks:
             task.cancel()
 
@@ -151,13 +153,13 @@ class Gate:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._state.up:
             self.counters.refused += 1
-            writer.transport.abort()
+            _reset(writer)
             return
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._broker)
         except OSError:
             self.counters.refused += 1
-            writer.transport.abort()
+            _reset(writer)
             return
         self.counters.connections += 1
         passage = _Passage((writer, far_writer))
@@ -205,3 +207,9 @@ class Gate:
                 else:
                     self.counters.bytes_down += len(chunk)
             writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection with a reset, so that the far end cannot take it for an orderly close."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

@@ -26,6 +26,7 @@ from skyrack.satellite import load_constellation
 @click.option("--clock", required=True, type=click.Path(path_type=Path), help="Anchor of the run's mission time.")
 @click.option("--bind", required=True, help="Address: ipc:///path, or tcp://host:port (which takes port + 1 too).")
 @click.option("--broker", default="", help="Broker behind the link gates, host:port; no gates without it.")
+@click.option("--gates", type=click.Path(path_type=Path, exists=True), help="JSON file: each gate's port.")
 @click.option("--ready", type=click.Path(path_type=Path), help="JSON file to write when all is open: the gates' ports.")
 @click.option("--faults", type=click.Path(path_type=Path), help="TOML file of faults to bring on.")
 @click.option("--seed", default=0, show_default=True, help="Seed of jitter and of what was built amiss.")
@@ -36,6 +37,7 @@ def main(  # noqa: PLR0913, PLR0917 - as many as the process has options
     clock: Path,
     bind: str,
     broker: str,
+    gates: Path | None,
     ready: Path | None,
     faults: Path | None,
     seed: int,
@@ -47,9 +49,10 @@ def main(  # noqa: PLR0913, PLR0917 - as many as the process has options
         constellation_file, designs = load_constellation(files.find("constellations", constellation))
         plant = Plant(constellation_file, designs, rng=np.random.default_rng(seed))
         catalogue = load_faults(faults) if faults is not None else ()
-        asyncio.run(_serve(plant, clock, bind, _address(broker), ready, catalogue, step, patience))
+        asyncio.run(_serve(plant, clock, bind, _address(broker), gates, ready, catalogue, step, patience))
     except UserError as error:
-        raise SystemExit(f"{error}") from None
+        click.echo(error, err=True)
+        raise SystemExit(2) from None
 
 
 def _address(broker: str) -> tuple[str, int] | None:
@@ -66,6 +69,7 @@ async def _serve(
     clock_file: Path,
     bind: str,
     broker: tuple[str, int] | None,
+    gates: Path | None,
     ready: Path | None,
     faults: tuple[Fault, ...],
     step: float,
@@ -77,7 +81,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)  # type: ignore[union-attr]
     try:
-        await server.open(broker, patience)
+        await server.open(broker, patience, json.loads(gates.read_text()) if gates is not None else None)
         if ready is not None:
             temporary = ready.with_name(f"{ready.name}.{os.getpid()}.tmp")
             temporary.write_text(json.dumps({"url": bind, "gates": server.gate_ports()}), encoding="utf-8")

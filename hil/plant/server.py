@@ -16,6 +16,8 @@ from hil.plant.plant import LINKS
 from hil.plant.runner import run_plant
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hil.plant.plant import Plant
     from skyrack.clock import Clock
 
@@ -47,8 +49,15 @@ class PlantServer:
         self._sensors: zmq.Socket[bytes] | None = None
         self._actuators: zmq.Socket[bytes] | None = None
 
-    async def open(self, broker: tuple[str, int] | None = None, patience_seconds: float = 1.0) -> None:
+    async def open(
+        self,
+        broker: tuple[str, int] | None = None,
+        patience_seconds: float = 1.0,
+        ports: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
         """Bind the sockets; with a broker, open a gate for each satellite's optical and antenna link.
+
+        ``ports`` are those of the gates, by satellite and link; without them any free ones are taken.
 
         Raises:
             zmq.ZMQError: the address cannot be bound.
@@ -67,7 +76,7 @@ class PlantServer:
             for link in LINKS:
                 look_up = partial(self.plant.link, satellite, link)
                 gate = gates[link] = Gate(look_up, broker, self.clock.rate, patience_seconds)
-                await gate.open()
+                await gate.open(port=ports[satellite][link] if ports else 0)
 
     async def close(self) -> None:
         """Close gates and sockets."""
