@@ -22,7 +22,8 @@ gaps = st.lists(st.floats(0, 500), min_size=1, max_size=60)
 @given(gaps)
 def test_restarts_are_bounded_in_every_window(pauses: list[float]) -> None:
     policy = RestartPolicy()
-    now, history, restarted = 0.0, (), []
+    now, restarted = 0.0, []
+    history: tuple[float, ...] = ()
     for pause in pauses:
         now += pause
         history, delay = policy.next(history, now)

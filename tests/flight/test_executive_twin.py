@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -63,8 +64,8 @@ def make_services(plan: Plan) -> None:
 
         @command
         async def ping(self, request: common_pb2.PingRequest) -> common_pb2.PingResponse:  # type: ignore[override]
-            while self.name in plan.hung:
-                await asyncio.sleep(1000)
+            if self.name in plan.hung:
+                await asyncio.sleep(10_000)
             return common_pb2.PingResponse(nonce=request.nonce)
 
     class Power(Fake):
@@ -103,11 +104,14 @@ class Ground:
             (executive_pb2.LimitOverrides, "overrides"),
             (executive_pb2.FaultRules, "rules"),
         ):
-            bus.subscribe("executive", kind, lambda message, _header, _key, name=name: setattr(self, name, message))
+            bus.subscribe("executive", kind, partial(self._keep, name))
         bus.subscribe("executive", common_pb2.Event, lambda event, _header, _key: self.events.append(event.name))
         bus.subscribe(
             "executive", executive_pb2.LimitViolation, lambda it, _header, _key: self.violations.append(it.level)
         )
+
+    def _keep(self, name: str, message: Any, _header: object, _key: str) -> None:
+        setattr(self, name, message)
 
     async def until(self, condition: Callable[[], Any], seconds: float = 600) -> None:
         async with asyncio.timeout(seconds):
@@ -230,7 +234,9 @@ def test_passive_rules_report_and_disabled_ones_do_not() -> None:
             plan.charge = 0.3
             await asyncio.sleep(10)
             assert ground.events.count("fault_rule_fired") == 1
-            assert not (await ground.send(executive_pb2.SetRuleRequest(rule="lo", state=1))).ok
+            assert not (
+                await ground.send(executive_pb2.SetRuleRequest(rule="lo", state=executive_pb2.RULE_STATE_ACTIVE))
+            ).ok
             assert not (await ground.send(executive_pb2.SetRuleRequest(rule="low"))).ok
 
     in_virtual_time(test)
@@ -283,7 +289,7 @@ def test_a_service_that_never_answers_at_boot_leads_to_the_safe_mode() -> None:
         async with flying(plan) as ground:
             await ground.until(lambda: ground.mode == MODE_SAFE, 120)
             assert ground.status.reason == "laser did not come up in time"
-            assert not (await ground.send(executive_pb2.SetModeRequest(mode=0))).ok
+            assert not (await ground.send(executive_pb2.SetModeRequest())).ok
 
     in_virtual_time(test)
 
