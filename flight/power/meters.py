@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -52,4 +53,7 @@ def _good(reading: Reading[BatteryState]) -> BatteryState | None:
 
 
 def _good_watts(reading: Reading[float]) -> float | None:
-    return reading.value if reading.quality is Quality.GOOD and reading.value >= -1.0 else None
+    if reading.quality is not Quality.GOOD or not math.isfinite(reading.value):
+        return None
+    # In the dark a noisy meter reads under nothing.
+    return max(0.0, reading.value)

@@ -9,6 +9,8 @@ from flight.thermal.network import COMMON_NODES
 from skyrack.satellite import SatelliteFile
 
 _STALLED_RATIO = 0.5
+_STEP_RATIO = 0.02
+_TOLERANCE_RATIO = 0.1
 _STALL_PATIENCE_SECONDS = 5.0
 
 
@@ -54,10 +56,12 @@ class PumpDrive:
         self.stalled = now - self._lagging_since >= _STALL_PATIENCE_SECONDS
 
     async def command(self, duty_ratio: float) -> None:
-        """Set the duty where it differs from what the pump does."""
-        self._commanded = duty_ratio
-        if abs(duty_ratio - self.duty_ratio) > 1e-3:
-            await self._pump.set_duty(duty_ratio)
+        """Set the duty, in steps that a pump can feel; again where it does not do as it was told."""
+        moved = abs(duty_ratio - self._commanded) >= _STEP_RATIO or duty_ratio in {0.0, 1.0}
+        if moved:
+            self._commanded = duty_ratio
+        if abs(self.duty_ratio - self._commanded) > _TOLERANCE_RATIO or (moved and self.duty_ratio != duty_ratio):
+            await self._pump.set_duty(self._commanded)
 
 
 class Heaters:
