@@ -57,3 +57,56 @@ def twin(  # noqa: PLR0913 - as many as the command has options
         sys.stdout.write("\n")
     else:
         show_report(report)
+
+
+_name = click.option("--name", default="up", show_default=True, help="Name of the run: its directory below .skyrack.")
+_rate = click.option(
+    "--rate", default=60.0, show_default=True, type=click.FloatRange(0.1, 1000), help="Mission seconds per second."
+)
+_broker = click.option("--broker", default="", help="URL of an MQTT broker; without it an embedded one is started.")
+
+
+@click.command()
+@_constellation
+@_name
+@_rate
+@_broker
+@click.option("--http-port", default=0, type=click.IntRange(0, 65535), help="Port of the ground; 0 takes a free one.")
+@click.option("--faults", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="TOML file of faults.")
+@_json
+def up(  # noqa: PLR0913 - as many as the command has options
+    constellation: str, name: str, rate: float, broker: str, http_port: int, faults: Path | None, as_json: bool
+) -> None:
+    """Bring a constellation up on this machine, and leave it running."""
+    from hil.sil import daemon
+    from hil.sil.instance import Instance
+    from hil.sil.present import say_up, starting
+    from hil.sil.system import SystemSettings
+    from skyrack import files
+
+    settings = SystemSettings(
+        files.find("constellations", constellation).resolve(), rate, broker, http_port, faults
+    )
+    with starting(quiet=as_json) as waiting:
+        record = daemon.start(Instance.named(name), settings, waiting)
+    say_up(record, as_json=as_json)
+
+
+@click.command()
+@click.option("--name", help="Name of the run; without it, every run below .skyrack that is up.")
+@_json
+def down(name: str | None, as_json: bool) -> None:
+    """End what `skyrack up` started."""
+    from hil.sil import daemon
+    from hil.sil.instance import Instance, live_instances
+
+    ended = []
+    for instance in [Instance.named(name)] if name is not None else live_instances():
+        if instance.live:
+            daemon.stop(instance)
+            ended.append(instance.name)
+    if as_json:
+        json.dump({"ended": ended}, sys.stdout)
+        sys.stdout.write("\n")
+    else:
+        click.echo(f"ended: {', '.join(ended)}" if ended else "nothing is up here")
