@@ -26,6 +26,8 @@ class Launcher(Protocol):
     """
 
     on_exit: OnExit
+    # Services need not be pinged more often than this, in host seconds.
+    shortest_ping_period_seconds: float
 
     async def open(self) -> None:
         """Get ready. Raises OSError when processes cannot be started here."""
@@ -54,6 +56,9 @@ def ignore_exit(_service: str, _exit: Exit) -> None:
 
 class TaskLauncher:
     """Services as tasks of the running loop, made by ``make(service)``: the twin's launcher, and that of tests."""
+
+    # A task hangs with the whole loop or not at all, save for handlers that wait for ever: pings find little here.
+    shortest_ping_period_seconds = 30.0
 
     def __init__(self, make: Callable[[str], Coroutine[Any, Any, object]]) -> None:
         self.on_exit: OnExit = ignore_exit

@@ -24,6 +24,8 @@ class ProcessLauncher:
         OSError: no process can be forked.
     """
 
+    shortest_ping_period_seconds = 0.0
+
     def __init__(self, name: str, run: Run, log_dir: Path) -> None:
         self.on_exit: OnExit = ignore_exit
         self.pids: dict[str, int] = {}

@@ -60,6 +60,7 @@ class Executive(Service):
         self._mode = at_start(self._memory.last_mode)
         self._reason = "safe before the restart" if self._mode is Mode.SAFE else "starting"
         names = tuple(name for name in context.services if name != self.name)
+        self._launcher = launcher
         self.supervision = Supervision(names, liveness=self._liveness())
         for name, restarts in self._memory.restarts.items():
             if name in self.supervision.services:
@@ -103,7 +104,7 @@ class Executive(Service):
     def _liveness(self) -> Liveness:
         active = self.parameters_active
         return Liveness(
-            period_seconds=active.ping_period_seconds,
+            period_seconds=max(active.ping_period_seconds, self._launcher.shortest_ping_period_seconds),
             deadline_seconds=active.ping_deadline_seconds,
             start_deadline_seconds=active.start_deadline_seconds,
         )

@@ -1,5 +1,6 @@
 """The executive over real processes: killed, hung and broken services, its own death, a clean end."""
 
+# ruff: noqa: ASYNC240 - files of a test are small, and nothing else runs in its loop
 from __future__ import annotations
 
 import asyncio

@@ -248,7 +248,7 @@ def test_a_service_that_falls_is_restarted_and_a_hung_one_is_killed() -> None:
         async with flying(plan) as ground:
             await ground.until(lambda: ground.mode == MODE_NOMINAL)
             plan.hung.add("laser")
-            await ground.until(lambda: "service_hung" in ground.events, 20)
+            await ground.until(lambda: "service_hung" in ground.events, 100)
             plan.hung.clear()
             await ground.until(
                 lambda: ground.service("laser").restarts_total == 1 and ground.service("laser").state == 2
