@@ -13,6 +13,7 @@ from skyrack.v1.common_pb2 import Severity
 from skyrack.v1.navigation_pb2 import NavigationParameters, OrbitForecast, OrbitState
 
 FORECAST_PERIOD_SECONDS = 60.0
+GNSS_PERIOD_SECONDS = 5.0
 
 
 class Navigation(Service):
@@ -44,14 +45,15 @@ class Navigation(Service):
         self.publish(messages.orbit_forecast(self._forecaster.forecast(now), now))
 
     @every(seconds=1.0)
-    async def locate(self) -> None:
-        """Position, light, and whether GNSS agrees."""
-        await self._check_gnss()
+    def locate(self) -> None:
+        """Position and light."""
         state = estimate(self._satrec, self.clock.now())
         self.publish(messages.orbit_state(state, self._monitor.residual_meters))
         self._tell_eclipses(state)
 
-    async def _check_gnss(self) -> None:
+    @every(seconds=GNSS_PERIOD_SECONDS)
+    async def check_gnss(self) -> None:
+        """Whether GNSS agrees with the prediction."""
         if self._gnss is None:
             return
         fix = await self._gnss.read()

@@ -69,15 +69,6 @@ class ChargeEstimator:
         """Standard deviation of the estimate."""
         return float(self._variance**0.5)
 
-    def plausible(self, voltage_volts: float, current_amperes: float) -> bool:
-        """Whether a battery of this design can show these values (also false for nan)."""
-        design = self._design
-        greatest = max(design.maximum_charge_watts, design.maximum_discharge_watts)
-        return (
-            0.5 * design.nominal_voltage_volts < voltage_volts < 1.4 * design.nominal_voltage_volts
-            and abs(current_amperes * voltage_volts) < 1.5 * greatest
-        )
-
     def update(self, now: float, voltage_volts: float, current_amperes: float) -> None:
         """Take a plausible reading (V, A charging positive) of mission time ``now``."""
         design = self._design

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from flight.power import messages
 from flight.power.battery import ChargeEstimator
+from flight.power.battery_check import BatteryCheck
 from flight.power.forecast import Light
 from flight.power.meters import Meters, Readings
 from flight.power.planner import Planner, PlanSettings, battery_design
@@ -36,6 +37,7 @@ class PowerManager(Service):
         self._always_on_watts = satellite.bus_watts + satellite.antenna.watts + satellite.thermal.pump_watts
         self._design = battery_design(satellite)
         self._estimator = ChargeEstimator(self._design)
+        self._check = BatteryCheck(self._design)
         self._planner = Planner(satellite, self._design)
         self._protection = Protection(tuple(self._ratings.values()))
         self._meters = Meters(self.devices, satellite.load_names())
@@ -138,9 +140,9 @@ class PowerManager(Service):
         return CommandResult(ok=True, reason=f"trip of {request.load} reset; its switch may be closed")
 
     def _estimate(self, now: float, readings: Readings, nodes_watts: float) -> None:
-        battery = readings.battery
-        charge = self._estimator.state_of_charge_ratio
-        if battery is not None and self._estimator.plausible(battery.voltage_volts, battery.current_amperes):
+        battery, charge = readings.battery, self._estimator.state_of_charge_ratio
+        others_watts = self._other_meters_watts(readings)
+        if battery is not None and self._check.believes(battery.voltage_volts, battery.current_amperes, others_watts):
             self._estimator.update(now, battery.voltage_volts, battery.current_amperes)
             self._battery_good_at = now
             if readings.array_watts is not None and charge is not None:
@@ -148,8 +150,7 @@ class PowerManager(Service):
             if charge is None:
                 self.publish_budget()
         else:
-            loads = sum(reading.watts for reading in readings.loads.values())
-            self._estimator.coast(now, (readings.array_watts or 0.0) - loads - self._always_on_watts)
+            self._estimator.coast(now, others_watts)
         lost = now - self._battery_good_at > _BATTERY_PATIENCE_SECONDS
         if lost and not self._battery_lost:
             text = "battery monitor gives no usable reading; state of charge is counted from the other meters"
@@ -157,6 +158,11 @@ class PowerManager(Service):
         elif self._battery_lost and not lost:
             self.event("battery_readable", Severity.SEVERITY_INFO, "battery monitor answers again")
         self._battery_lost = lost
+
+    def _other_meters_watts(self, readings: Readings) -> float:
+        """Battery power as array and loads tell it."""
+        loads = sum(reading.watts for reading in readings.loads.values())
+        return (readings.array_watts or 0.0) - loads - self._always_on_watts
 
     async def _obey(self, order: Order) -> None:
         await self._meters.switches[order.load].set_closed(order.closed)

@@ -15,6 +15,7 @@ from flight.power.battery import (
     open_circuit_volts,
     state_of_charge_from_voltage,
 )
+from flight.power.battery_check import BatteryCheck
 from flight.power.budget import advance
 
 DESIGN = BatteryDesign(1200 * 3600.0, 100.0, 0.08, 0.95, 0.95, 1500.0, 2500.0)
@@ -69,7 +70,16 @@ def test_a_wrong_start_is_corrected_by_the_voltage() -> None:
     ("voltage", "current"), [(0.0, 0.0), (400.0, 1.0), (100.0, 1e4), (math.nan, 0.0), (100.0, math.nan)]
 )
 def test_what_no_battery_can_show_is_not_plausible(voltage: float, current: float) -> None:
-    assert not ChargeEstimator(DESIGN).plausible(voltage, current)
+    assert not BatteryCheck(DESIGN).believes(voltage, current, 0.0)
+
+
+def test_a_stuck_monitor_is_found_out_by_the_other_meters() -> None:
+    check = BatteryCheck(DESIGN)
+    assert all(check.believes(110.0, 2.0, 220.0) for _ in range(1000)), "unchanged, but nobody disagrees"
+    assert sum(check.believes(110.0, 2.0, -500.0) for _ in range(100)) == 0
+    assert check.believes(108.0, -4.5, -500.0)
+    # Meters that disagree are no proof while the monitor lives.
+    assert all(check.believes(110.0, 2.0 + 0.01 * (k % 2), -500.0) for k in range(100))
 
 
 def test_a_silent_monitor_is_bridged_by_the_other_meters() -> None:

@@ -308,6 +308,20 @@ def test_a_silent_battery_monitor_is_told_and_survived() -> None:
     fly(test)
 
 
+def test_a_stuck_battery_monitor_does_not_hide_an_eclipse() -> None:
+    async def test(flight: Flight) -> None:
+        await flight.run(1200)
+        flight.actuate("fault.device.battery.stuck", 1.0)
+        await flight.run(3600)
+        assert "battery_unreadable" in flight.names()
+        assert "eclipse_exit" in flight.names()
+        assert flight.lowest_charge > 0.68
+        truth = flight.read("battery.state_of_charge_ratio")
+        assert flight.power.state_of_charge_ratio == pytest.approx(truth, abs=0.06)
+
+    fly(test)
+
+
 def test_the_pump_can_be_held_for_a_time() -> None:
     async def test(flight: Flight) -> None:
         await flight.run(10)
