@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -24,9 +25,11 @@ _constellation = click.option(
 @click.option("--loss", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Frames lost, of 1.")
 @click.option("--duplication", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Frames doubled.")
 @click.option("--reordering", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Frames overtaken.")
-@click.option("--record", type=click.Path(path_type=Path, dir_okay=False, writable=True), help="Keep every message in this file.")
+@click.option(
+    "--record", type=click.Path(path_type=Path, dir_okay=False, writable=True), help="Keep every message in this file."
+)
 @_json
-def twin(  # noqa: PLR0913 - as many as the command has options
+def twin(
     constellation: str,
     hours: float,
     seed: int,
@@ -74,7 +77,7 @@ _broker = click.option("--broker", default="", help="URL of an MQTT broker; with
 @click.option("--http-port", default=0, type=click.IntRange(0, 65535), help="Port of the ground; 0 takes a free one.")
 @click.option("--faults", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="TOML file of faults.")
 @_json
-def up(  # noqa: PLR0913 - as many as the command has options
+def up(
     constellation: str, name: str, rate: float, broker: str, http_port: int, faults: Path | None, as_json: bool
 ) -> None:
     """Bring a constellation up on this machine, and leave it running."""
@@ -84,9 +87,7 @@ def up(  # noqa: PLR0913 - as many as the command has options
     from hil.sil.system import SystemSettings
     from skyrack import files
 
-    settings = SystemSettings(
-        files.find("constellations", constellation).resolve(), rate, broker, http_port, faults
-    )
+    settings = SystemSettings(files.find("constellations", constellation).resolve(), rate, broker, http_port, faults)
     with starting(quiet=as_json) as waiting:
         record = daemon.start(Instance.named(name), settings, waiting)
     say_up(record, as_json=as_json)
@@ -110,3 +111,35 @@ def down(name: str | None, as_json: bool) -> None:
         sys.stdout.write("\n")
     else:
         click.echo(f"ended: {', '.join(ended)}" if ended else "nothing is up here")
+
+
+@click.command()
+@_constellation
+@_rate
+@_broker
+@click.option("--name", help="Name of the run. [default: run-<process id>]")
+@click.option("--limit", default=170.0, show_default=True, help="Longest time it may take, seconds.")
+@_json
+def run(constellation: str, rate: float, broker: str, name: str | None, limit: float, as_json: bool) -> None:
+    """Fly a small constellation through an eclipse, run real jobs on it, and show what came back."""
+    import asyncio
+
+    from hil.sil.demo import Demo, demonstrate
+    from hil.sil.instance import Instance
+    from hil.sil.system import SystemSettings
+    from hil.sil.watch import show_outcome, watching
+    from hil.supervisor import SupervisorError
+    from skyrack import files
+
+    settings = SystemSettings(files.find("constellations", constellation).resolve(), rate, broker)
+    instance = Instance.named(name or f"run-{os.getpid()}")
+    try:
+        with watching(quiet=as_json) as show:
+            outcome = asyncio.run(demonstrate(instance, settings, Demo.shipped(limit), show))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        click.echo("interrupted; everything was ended", err=True)
+        sys.exit(130)
+    except SupervisorError as error:
+        raise click.ClickException(str(error)) from None
+    show_outcome(outcome, as_json=as_json)
+    sys.exit(1 if outcome.problem else 0)

@@ -81,7 +81,9 @@ def stop(instance: Instance) -> None:
     deadline = time.monotonic() + END_SECONDS
     while instance.live:
         if time.monotonic() > deadline:
-            raise UserError(f"{instance.name} did not end within {END_SECONDS:g} s; its keeper is {record.supervisor_pid}")
+            raise UserError(
+                f"{instance.name} did not end within {END_SECONDS:g} s; its keeper is {record.supervisor_pid}"
+            )
         time.sleep(_POLL_SECONDS)
 
 

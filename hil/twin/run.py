@@ -58,7 +58,7 @@ async def _fly(world_of: Callable[[], World], flight: Flight, progress: Progress
     end = start + flight.hours * 3600.0
     peak = min(node.peak_watts for design in world.designs.values() for node in design.nodes)
     # Who submits jobs is not on any satellite: draws of its own, so that more satellites do not change the jobs.
-    coming = list(arrivals(flight.workload, random.Random(f"{flight.settings.seed}/workload"), start, end, peak))  # noqa: S311
+    coming = list(arrivals(flight.workload, random.Random(f"{flight.settings.seed}/workload"), start, end, peak))
     coming.reverse()
     begun = time.perf_counter()  # how fast the twin flies is measured on the host; nothing is decided by it
     async with world.running():

@@ -21,8 +21,8 @@ from flight.devices import DeviceRegistry
 from flight.executive.run import fly_in_tasks, rules_for
 from flight.hal import DeviceEnvironment
 from flight.meter import NullMeter
-from flight.recording import Recorder
 from flight.process import EXECUTIVE, parameters_for, service_class
+from flight.recording import Recorder
 from ground.segment import SUBSCRIPTIONS, GroundSegment
 from hil.plant.local import LocalPlantLink
 from hil.plant.plant import Plant
@@ -224,7 +224,7 @@ class World:
 
     def _rng(self, *who: str) -> random.Random:
         # A string seeds alike in every process, whatever its hash seed.
-        return random.Random("/".join((str(self.settings.seed), *who)))  # noqa: S311 - a simulation
+        return random.Random("/".join((str(self.settings.seed), *who)))
 
     def _ids(self, *who: str) -> Callable[[], str]:
         rng = self._rng(*who, "ids")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PACKAGE = Path(__file__).resolve().parent
+_IN_CHECKOUT = {"jobs": "examples/jobs"}
 
 
 class FileError(UserError):
@@ -118,9 +119,9 @@ def _refuse_infinite(value: object, key: str, source: Path | str) -> None:
 
 
 def shipped_directory(kind: str) -> Path:
-    """Where the files of a kind ("satellites", "constellations") lie, in a checkout or in an installed wheel."""
+    """Where the files of a kind ("satellites", "constellations", "jobs") lie, in a checkout or in an installed wheel."""
     installed = _PACKAGE / "shipped" / kind
-    return installed if installed.is_dir() else _PACKAGE.parent.parent / "deploy" / kind
+    return installed if installed.is_dir() else _PACKAGE.parent.parent / _IN_CHECKOUT.get(kind, f"deploy/{kind}")
 
 
 def shipped_names(kind: str) -> list[str]:
