@@ -14,7 +14,7 @@ import numpy as np
 from hil.fault_schedule import FaultSchedule, PlantEffects
 from hil.faults import Fault, load_faults
 from hil.plant.plant import Plant
-from hil.plant.server import PlantServer
+from hil.plant.server import GateSettings, PlantServer
 from skyrack import files
 from skyrack.clock import MissionClock
 from skyrack.errors import UserError
@@ -49,31 +49,29 @@ def main(  # noqa: PLR0913, PLR0917 - as many as the process has options
         constellation_file, designs = load_constellation(files.find("constellations", constellation))
         plant = Plant(constellation_file, designs, rng=np.random.default_rng(seed))
         catalogue = load_faults(faults) if faults is not None else ()
-        asyncio.run(_serve(plant, clock, bind, _address(broker), gates, ready, catalogue, step, patience))
+        settings = _gates(broker, patience, gates) if broker else None
+        asyncio.run(_serve(plant, clock, bind, settings, ready, catalogue, step))
     except UserError as error:
         click.echo(error, err=True)
         raise SystemExit(2) from None
 
 
-def _address(broker: str) -> tuple[str, int] | None:
-    if not broker:
-        return None
+def _gates(broker: str, patience_seconds: float, ports: Path | None) -> GateSettings:
     host, _, port = broker.removeprefix("mqtt://").rpartition(":")
     if not host or not port.isdecimal():
         raise UserError(f"--broker {broker}: must be host:port, such as 127.0.0.1:1883")
-    return host, int(port)
+    by_satellite = json.loads(ports.read_text(encoding="utf-8")) if ports is not None else {}
+    return GateSettings((host, int(port)), patience_seconds, by_satellite)
 
 
 async def _serve(
     plant: Plant,
     clock_file: Path,
     bind: str,
-    broker: tuple[str, int] | None,
-    gates: Path | None,
+    gates: GateSettings | None,
     ready: Path | None,
     faults: tuple[Fault, ...],
     step: float,
-    patience: float,
 ) -> None:
     loop = asyncio.get_running_loop()
     server = PlantServer(plant, MissionClock.from_file(clock_file), bind)
@@ -81,7 +79,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)  # type: ignore[union-attr]
     try:
-        await server.open(broker, patience, json.loads(gates.read_text()) if gates is not None else None)
+        await server.open(gates)
         if ready is not None:
             temporary = ready.with_name(f"{ready.name}.{os.getpid()}.tmp")
             temporary.write_text(json.dumps({"url": bind, "gates": server.gate_ports()}), encoding="utf-8")

@@ -46,6 +46,8 @@ class Batteries:
         self.power_watts = np.zeros_like(energy_joules)  # at the terminals, charging positive
         self.discharged_joules = np.zeros_like(energy_joules)
         self._taper = design.maximum_charge_watts / ((1.0 - TAPER_BEGINS_RATIO) * design.capacity_joules)
+        self._drain = 1.0 / design.discharge_efficiency
+        self._step_seconds = 0.0
 
     def step(self, offered_watts: Array, step_seconds: float) -> tuple[Array, Array]:
         """Take or give power for one step.
@@ -57,23 +59,25 @@ class Batteries:
         Returns:
             Power at the terminals (charging positive; short of the offer where a limit holds), and loss as heat, W.
         """
-        design, energy = self.design, self.energy_joules
-        room = design.capacity_joules - energy
-        # The taper never fills the battery past full within one step.
-        most_charge = np.minimum(design.maximum_charge_watts, room * self._taper)
-        np.minimum(most_charge, room / (design.charge_efficiency * step_seconds), out=most_charge)
-        above_floor = energy - design.floor_joules
-        most_discharge = above_floor * (design.discharge_efficiency / step_seconds)
-        np.clip(most_discharge, 0.0, design.maximum_discharge_watts, out=most_discharge)
-        power = np.minimum(offered_watts, most_charge)
-        np.maximum(power, -most_discharge, out=power)
-        charge = np.maximum(power, 0.0)
-        discharge = charge - power
-        drawn = discharge / design.discharge_efficiency
-        stored = charge * design.charge_efficiency
-        stored -= drawn
-        self.energy_joules = energy + stored * step_seconds
-        self.discharged_joules += drawn * step_seconds
+        design = self.design
+        if step_seconds != self._step_seconds:
+            self._step_seconds = step_seconds
+            # One step never fills the battery past full, nor empties it past the floor.
+            self._fill = np.minimum(self._taper, 1.0 / (design.charge_efficiency * step_seconds))
+            self._empty = design.discharge_efficiency / step_seconds
+        highest = design.capacity_joules - self.energy_joules
+        highest *= self._fill
+        np.minimum(highest, design.maximum_charge_watts, out=highest)
+        lowest = design.floor_joules - self.energy_joules
+        lowest *= self._empty
+        np.maximum(lowest, -design.maximum_discharge_watts, out=lowest)
+        power = np.minimum(offered_watts, highest)
+        np.maximum(power, lowest, out=power)
+        # The lesser of the two is what charging stores, and what discharging takes.
+        stored = np.minimum(power * design.charge_efficiency, power * self._drain)
+        gain = stored * step_seconds
+        self.energy_joules = self.energy_joules + gain
+        self.discharged_joules -= np.minimum(gain, 0.0)
         self.power_watts = power
         return power, power - stored
 

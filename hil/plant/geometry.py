@@ -37,6 +37,7 @@ class Block:
     array_light_watts: Array  # light on the array's rated area: electrical power at the rated temperature
     array_heat_watts: Array  # absorbed by the array, before electricity is taken away
     radiator_heat_watts: Array  # absorbed by the radiator
+    absorbed_joules: Array  # by both, in the step
     station: NDArray[np.int64]
     station_distance: Array
 
@@ -84,18 +85,20 @@ class Geometry:
         # A tumbling plate's mean view of the Earth: the share of its sky that the Earth fills.
         earth_share = 0.5 * (1.0 - np.sqrt(np.maximum(0.0, 1.0 - nearness)))
         station, distance = self.stations.best(position, times)
+        array_heat = self._area * (
+            irradiance * lit * cos_incidence * ARRAY_ABSORPTIVITY
+            + earth_share * (2.0 * ARRAY_EMISSIVITY * EARTH_INFRARED)
+        )
+        radiator_heat = nearness * (self._infrared_watts + self._albedo_area * irradiance * zenith)
+        radiator_heat += self._sun_area * irradiance * lit
         return Block(
             times=times,
             position=position,
             sunlit_ratio=lit,
             array_light_watts=array.light(irradiance, lit, cos_incidence, self.rated_area),
-            array_heat_watts=self._area
-            * (
-                irradiance * lit * cos_incidence * ARRAY_ABSORPTIVITY
-                + earth_share * (2.0 * ARRAY_EMISSIVITY * EARTH_INFRARED)
-            ),
-            radiator_heat_watts=nearness * (self._infrared_watts + self._albedo_area * irradiance * zenith)
-            + self._sun_area * irradiance * lit,
+            array_heat_watts=array_heat,
+            radiator_heat_watts=radiator_heat,
+            absorbed_joules=(array_heat + radiator_heat) * step_seconds,
             station=station,
             station_distance=distance,
         )

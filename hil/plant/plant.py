@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hil.plant import array, layout
 from hil.plant.antenna import Stations
@@ -22,6 +21,7 @@ from hil.plant.constants import SPEED_OF_LIGHT, ZERO_CELSIUS
 from hil.plant.frames import Array
 from hil.plant.geometry import Block, Geometry
 from hil.plant.link import LinkState
+from hil.plant.loads import Loads
 from hil.plant.ports import Ports
 from hil.plant.terminals import Terminal, Terminals
 from hil.plant.thermal import ThermalNetwork
@@ -87,7 +87,7 @@ class Plant:
         self._recovered_joules = battery.floor_joules + RECOVERY_RATIO * battery.capacity_joules
         self._array_coefficient = np.array([design.array.temperature_coefficient_per_kelvin for design in designs])
 
-        self._lay_out_consumers(columns)
+        self.loads = Loads(self.layouts, columns)
         generator = rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
         self.terminals = Terminals(
             [
@@ -104,10 +104,11 @@ class Plant:
         self.outage = {link: np.zeros(len(designs), dtype=bool) for link in LINKS}
 
         count = len(designs)
-        self.array_watts = np.zeros(count)
+        self.array_watts, self.load_watts = np.zeros(count), self.loads.total_watts
         self.undervoltage = np.zeros(count, dtype=bool)
         self.brownouts = np.zeros(count, dtype=np.int64)
-        self.absorbed_joules, self.radiated_joules = np.zeros(count), np.zeros(count)
+        self._any_undervoltage = False
+        self._absorbed_joules, self._radiated_joules = np.zeros(count), np.zeros((count, columns))
         self._initial_joules = self.stored_joules()
         self._ports: dict[str, Ports] = {}
         self._step_seconds = np.nan
@@ -120,30 +121,30 @@ class Plant:
         if step_seconds != self._step_seconds or self._row == len(self._block.times):
             self._new_block(step_seconds)
         block, row = self._block, self._row
-        if self._loads_changed:
-            self._sum_loads()
+        self.load_watts, load_heat = self.loads.draw()
         temperature = self.thermal.temperature
         available = array.power(block.array_light_watts[row], temperature[:, layout.ARRAY], self._array_coefficient)
         offered = available - self.load_watts
         power, loss = self.batteries.step(offered, step_seconds)
         gap = offered - power
         self.array_watts = available - np.maximum(gap, 0.0)
-        heat = self._load_heat.copy()
-        if gap.min() < -SHORTFALL_WATTS:
+        heat = load_heat.copy()
+        if np.minimum.reduce(gap) < -SHORTFALL_WATTS:
             self._brown_out(gap, heat)
-        elif self.undervoltage.any():
+        elif self._any_undervoltage:
             self.undervoltage &= self.batteries.energy_joules < self._recovered_joules
-        array_heat, radiator_heat = block.array_heat_watts[row], block.radiator_heat_watts[row]
-        heat[:, layout.ARRAY] += array_heat - self.array_watts
-        heat[:, layout.RADIATOR] += radiator_heat
+            self._any_undervoltage = bool(self.undervoltage.any())
+        heat[:, layout.RADIATOR] += block.radiator_heat_watts[row]
+        heat[:, layout.ARRAY] += block.array_heat_watts[row] - self.array_watts
         heat[:, layout.BATTERY] += loss
         radiated = self.thermal.step(heat, step_seconds)
-        self.absorbed_joules += (array_heat + radiator_heat) * step_seconds
-        self.radiated_joules += radiated.sum(axis=1) * step_seconds
+        radiated *= step_seconds
+        self._radiated_joules += radiated
+        self._absorbed_joules += block.absorbed_joules[row]
         self.time = float(block.times[row])
         terminals = self.terminals
-        if terminals.commanded.any():
-            powered = self.closed[terminals.satellite, terminals.consumer]
+        if terminals.active:
+            powered = self.loads.closed[terminals.satellite, terminals.consumer]
             terminals.step(self.geometry, block, row, step_seconds, powered)
 
     # Truth.
@@ -153,6 +154,11 @@ class Plant:
         """What the sky does now: a block of steps and the row of the last one."""
         return self._block, max(self._row, 0)
 
+    @property
+    def absorbed_joules(self) -> Array:
+        """Sunlight, earthshine and Earth's infrared taken in since the start, per satellite."""
+        return self._absorbed_joules
+
     def stored_joules(self) -> Array:
         """Heat (above absolute zero) and battery energy per satellite, J."""
         stored: Array = self.thermal.stored_joules() + self.batteries.energy_joules
@@ -160,7 +166,8 @@ class Plant:
 
     def energy_error_joules(self) -> Array:
         """Absorbed less radiated less gain of the store, per satellite: zero but for rounding."""
-        error: Array = self.absorbed_joules - self.radiated_joules - (self.stored_joules() - self._initial_joules)
+        gained = self.stored_joules() - self._initial_joules
+        error: Array = self._absorbed_joules - self._radiated_joules.sum(axis=1) - gained
         return error
 
     def link(self, satellite: str, link: str) -> LinkState:
@@ -234,18 +241,16 @@ class Plant:
         """
         self._port(satellite).actuate(key, value)
 
-    def loads_changed(self) -> None:
-        """Say that a switch or a demand changed."""
-        self._loads_changed = True
-
     def set_pump(self, index: int) -> None:
         """Let the coolant flow as duty and faults say."""
         duty = 0.0 if self.pump_stopped[index] else float(self.pump_duty[index])
         satellite = self.layouts[index]
-        self.demand[index, layout.PUMP] = satellite.consumers[layout.PUMP].watts * duty**layout.PUMP_POWER_EXPONENT
+        self.loads.demand_watts[index, layout.PUMP] = (
+            satellite.consumers[layout.PUMP].watts * duty**layout.PUMP_POWER_EXPONENT
+        )
         columns = self.thermal.heat_capacity.shape[1]
         self.thermal.set_conductance(index, layout.conductances(satellite, columns, duty))
-        self._loads_changed = True
+        self.loads.changed()
 
     def _port(self, satellite: str) -> Ports:
         port = self._ports.get(satellite)
@@ -259,38 +264,11 @@ class Plant:
         self._row = 0
         self.terminals.begin_block(self.geometry, self._block)
 
-    def _lay_out_consumers(self, columns: int) -> None:
-        count = len(self.layouts)
-        width = max(len(satellite.consumers) for satellite in self.layouts)
-        self.demand = np.zeros((count, width))
-        self.closed: NDArray[np.bool_] = np.zeros((count, width), dtype=bool)
-        self.sheddable: NDArray[np.bool_] = np.zeros((count, width), dtype=bool)
-        self._heat_column = np.zeros((count, width), dtype=np.int64)
-        for satellite in self.layouts:
-            for column, consumer in enumerate(satellite.consumers):
-                self.demand[satellite.index, column] = consumer.watts
-                self.closed[satellite.index, column] = consumer.kind != "heater"
-                self.sheddable[satellite.index, column] = consumer.sheddable
-                self._heat_column[satellite.index, column] = consumer.node
-        self._heat_index = (self._heat_column + columns * np.arange(count)[:, np.newaxis]).ravel()
-        self._heat_shape = (count, columns)
-        self.shorted = np.zeros((count, width))
-        self.drawn_watts = np.zeros((count, width))
-        self._sum_loads()
-
-    def _sum_loads(self) -> None:
-        self.drawn_watts = (self.demand + self.shorted) * self.closed
-        self.load_watts = self.drawn_watts.sum(axis=1)
-        count, columns = self._heat_shape
-        heat = np.bincount(self._heat_index, self.drawn_watts.ravel(), minlength=count * columns)
-        self._load_heat: Array = heat.astype(np.float64, copy=False).reshape(self._heat_shape)
-        self._loads_changed = False
-
     def _brown_out(self, gap: Array, heat: Array) -> None:
         short = gap < -SHORTFALL_WATTS
         served = 1.0 + gap[short] / self.load_watts[short]
         heat[short] *= served[:, np.newaxis]
         self.brownouts += short & ~self.undervoltage
         self.undervoltage |= short
-        self.closed[short[:, np.newaxis] & self.sheddable] = False
-        self._loads_changed = True
+        self._any_undervoltage = True
+        self.loads.shed(short)

@@ -139,32 +139,32 @@ class Ports:
                 self._add_switch(column, consumer)
 
     def _add_switch(self, column: int, consumer: layout.Consumer) -> None:
-        plant, i = self._plant, self._index
+        plant, loads, i = self._plant, self._plant.loads, self._index
         prefix = f"{'heater' if consumer.kind == 'heater' else 'load'}.{consumer.name}"
 
         def switch(value: float) -> None:
             if value and consumer.sheddable and plant.undervoltage[i]:
                 return
-            if bool(plant.closed[i, column]) != bool(value):
-                plant.closed[i, column] = bool(value)
+            if bool(loads.closed[i, column]) != bool(value):
+                loads.closed[i, column] = bool(value)
                 # What was not running draws its idle power, until its driver says otherwise.
-                plant.demand[i, column] = consumer.watts
-                plant.loads_changed()
+                loads.demand_watts[i, column] = consumer.watts
+                loads.changed()
 
         def short(value: float) -> None:
-            plant.shorted[i, column] = value
-            plant.loads_changed()
+            loads.short_watts[i, column] = value
+            loads.changed()
 
-        self._sensors[f"{prefix}.watts"] = lambda: float(plant.drawn_watts[i, column] * plant.closed[i, column])
-        self._sensors[f"{prefix}.closed"] = lambda: float(plant.closed[i, column])
+        self._sensors[f"{prefix}.watts"] = lambda: float(loads.drawn_watts[i, column] * loads.closed[i, column])
+        self._sensors[f"{prefix}.closed"] = lambda: float(loads.closed[i, column])
         self._actuators[f"{prefix}.switch"] = switch
         self._actuators[f"fault.{prefix}.short_watts"] = short
         if consumer.kind == "node":
 
             def draw(value: float) -> None:
-                if plant.demand[i, column] != value:
-                    plant.demand[i, column] = max(0.0, value)
-                    plant.loads_changed()
+                if loads.demand_watts[i, column] != value:
+                    loads.demand_watts[i, column] = max(0.0, value)
+                    loads.changed()
 
             self._actuators[f"node.{consumer.name}.draw_watts"] = draw
 
@@ -176,7 +176,7 @@ class Ports:
                 lambda column=column: float(temperature[i, column]) - ZERO_CELSIUS  # type: ignore[misc]
             )
         self._sensors["pump.duty_ratio"] = lambda: 0.0 if plant.pump_stopped[i] else float(plant.pump_duty[i])
-        self._sensors["pump.watts"] = lambda: float(plant.drawn_watts[i, layout.PUMP])
+        self._sensors["pump.watts"] = lambda: float(plant.loads.drawn_watts[i, layout.PUMP])
 
         def duty(value: float) -> None:
             value = min(1.0, max(0.0, value))
@@ -235,7 +235,7 @@ class Ports:
 
         def command(quantity: int, value: float) -> None:
             terminals.command[quantity, row] = value
-            terminals.commanded[row] = True
+            terminals.commanded[row] = terminals.active = True
 
         def transmit(value: float) -> None:
             terminals.transmitting[row] = bool(value)

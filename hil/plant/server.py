@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,21 @@ class ServerCounters:
     refused: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """The gates of a run.
+
+    Attributes:
+        broker: host and port behind the gates.
+        patience_seconds: wall seconds of an outage that a connection survives.
+        ports: of the gates, by satellite and link; without them, all satellites get any free ones.
+    """
+
+    broker: tuple[str, int]
+    patience_seconds: float = 1.0
+    ports: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
 class PlantServer:
     """Serves one plant under one address."""
 
@@ -51,13 +66,9 @@ class PlantServer:
 
     async def open(
         self,
-        broker: tuple[str, int] | None = None,
-        patience_seconds: float = 1.0,
-        ports: Mapping[str, Mapping[str, int]] | None = None,
+        gates: GateSettings | None = None,
     ) -> None:
-        """Bind the sockets; with a broker, open a gate for each satellite's optical and antenna link.
-
-        ``ports`` are those of the gates, by satellite and link; without them any free ones are taken.
+        """Bind the sockets, and open the gates: one for each satellite's optical and antenna link.
 
         Raises:
             zmq.ZMQError: the address cannot be bound.
@@ -69,14 +80,9 @@ class PlantServer:
         self._actuators = self._context.socket(zmq.PULL)
         self._actuators.setsockopt(zmq.RCVHWM, ACTUATIONS_QUEUED)
         self._actuators.bind(actuators_url)
-        if broker is None:
-            return
-        for satellite in self.plant.names:
-            gates = self.gates[satellite] = {}
-            for link in LINKS:
-                look_up = partial(self.plant.link, satellite, link)
-                gate = gates[link] = Gate(look_up, broker, self.clock.rate, patience_seconds)
-                await gate.open(port=ports[satellite][link] if ports else 0)
+        if gates is not None:
+            for satellite in gates.ports or self.plant.names:
+                self.gates[satellite] = {link: await self._open_gate(satellite, link, gates) for link in LINKS}
 
     async def close(self) -> None:
         """Close gates and sockets."""
@@ -111,6 +117,12 @@ class PlantServer:
     def gate_ports(self) -> dict[str, dict[str, int]]:
         """Port of each gate by satellite and link."""
         return {satellite: {link: gate.port for link, gate in gates.items()} for satellite, gates in self.gates.items()}
+
+    async def _open_gate(self, satellite: str, link: str, settings: GateSettings) -> Gate:
+        look_up = partial(self.plant.link, satellite, link)
+        gate = Gate(look_up, settings.broker, self.clock.rate, settings.patience_seconds)
+        await gate.open(port=settings.ports[satellite][link] if settings.ports else 0)
+        return gate
 
     def take(self) -> None:
         """Set the actuators that clients asked for."""

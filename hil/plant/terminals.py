@@ -74,6 +74,7 @@ class Terminals:
         # Commands.
         self.command = np.zeros((7, count))  # azimuth, elevation, their rates, time, point-ahead azimuth, elevation
         self.commanded = np.zeros(count, dtype=bool)
+        self.active = False  # whether any was ever commanded
         self.transmitting = np.zeros(count, dtype=bool)
         # State.
         self.azimuth, self.elevation = np.zeros(count), np.zeros(count)

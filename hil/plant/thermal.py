@@ -39,9 +39,8 @@ class ThermalNetwork:
         self._laplacian = np.zeros_like(conductance)
         self._inverse = np.zeros_like(conductance)
         self._slope = np.zeros_like(radiance)
-        self._low = np.full_like(radiance, np.inf)
-        self._high = np.full_like(radiance, -np.inf)
-        self._radiates = radiance > 0.0
+        self._linearised_at = temperature.copy()
+        self._band = np.full_like(radiance, np.inf)
         self._step_seconds = np.nan
         self._stale = np.ones(len(heat_capacity), dtype=bool)
         self._any_stale = True
@@ -60,7 +59,6 @@ class ThermalNetwork:
     def set_radiance(self, satellite: int, node: int, radiance: float) -> None:
         """Change how a node radiates (a radiator lost), W/K^4."""
         self.radiance[satellite, node] = radiance
-        self._radiates[satellite, node] = radiance > 0.0
         self._stale[satellite] = True
         self._any_stale = True
 
@@ -90,9 +88,11 @@ class ThermalNetwork:
             self._step_seconds = step_seconds
             self._stale[:] = True
             self._any_stale = True
-        if ((temperature < self._low) | (temperature > self._high)).any():
-            moved = ((temperature < self._low) | (temperature > self._high)) & self._radiates
-            self._stale |= moved.any(axis=1)
+        moved = temperature - self._linearised_at
+        np.abs(moved, out=moved)
+        moved -= self._band
+        if np.maximum.reduce(moved, axis=None) > 0.0:
+            self._stale |= (moved > 0.0).any(axis=1)
             self._any_stale = True
         if not self._any_stale:
             return
@@ -103,10 +103,9 @@ class ThermalNetwork:
         matrix[:, diagonal, diagonal] += self.heat_capacity[rows] / step_seconds + slope
         self._inverse[rows] = np.linalg.inv(matrix)
         self._slope[rows] = slope
+        self._linearised_at[rows] = temperature[rows]
         # The slope goes with the cube of the temperature.
-        band = SLOPE_TOLERANCE / 3.0
-        radiates = self._radiates[rows]
-        self._low[rows] = np.where(radiates, temperature[rows] * (1.0 - band), -np.inf)
-        self._high[rows] = np.where(radiates, temperature[rows] * (1.0 + band), np.inf)
+        band = temperature[rows] * (SLOPE_TOLERANCE / 3.0)
+        self._band[rows] = np.where(self.radiance[rows] > 0.0, band, np.inf)
         rows[:] = False
         self._any_stale = False
