@@ -42,6 +42,8 @@ class PlacementSettings:
     """A satellite heard this recently is in contact now."""
     unreachable_seconds: float = 12_000.0
     """A satellite not heard for this long gets no jobs: two orbits."""
+    least_power_ratio: float = 0.5
+    """A satellite whose budgets never reach this part of the job's watts cannot run it, capped or not."""
     unknown_contact_seconds: float = 3000.0
     """When a silent satellite is expected back, if it has not said when: half an orbit."""
     waiting_per_satellite: int = 2
@@ -193,7 +195,7 @@ def _obstacle(  # noqa: PLR0911 - a list of obstacles, the first of which is tol
     if need.deadline_seconds and contact + need.expected_seconds > need.deadline_seconds:
         return "cannot finish it before its deadline"
     best = max(watts for _, watts in _minimum(satellite.power, satellite.heat))
-    if best < need.power_watts:
+    if best < need.power_watts * settings.least_power_ratio:
         return f"has {best:,.0f} W at best, it needs {need.power_watts:,.0f} W"
     return ""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ground.segment import SUBSCRIPTIONS, GroundSegment, GroundSettings
 from skyrack import files
 from skyrack.backhaul import Connector, down_topic, up_topic
@@ -21,7 +22,7 @@ from skyrack.clock import Clock, MissionClock
 from skyrack.database import Database
 from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link
 from skyrack.satellite import load_satellite
-from skyrack.signing import Right, SigningKey, seeded_ring
+from skyrack.signing import KeyRing, Right, SigningKey, seeded_ring
 from skyrack.v1 import backhaul_pb2, compute_pb2, job_pb2, options_pb2, power_pb2, thermal_pb2
 
 SEED = 7
@@ -50,6 +51,8 @@ class FakeSatellite:
     clock: Clock
     connector: Connector
     delivery: DeliverySettings = TWIN_SETTINGS
+    key: SigningKey | None = None
+    ring: KeyRing | None = None
     outcome: Callable[[job_pb2.JobPlacement], job_pb2.JobStatus] | None = None
     is_silent: bool = False
     watts: float = 900.0
@@ -64,8 +67,8 @@ class FakeSatellite:
     def __post_init__(self) -> None:
         self.endpoint = Endpoint(
             self.name,
-            key=SigningKey.from_seed(SEED, self.name),
-            ring=seeded_ring(SEED, NAMES),
+            key=self.key or SigningKey.from_seed(SEED, self.name),
+            ring=self.ring or seeded_ring(SEED, NAMES),
             peer_right=Right.RELAY,
             database=Database(None),
             clock=self.clock,
@@ -84,9 +87,7 @@ class FakeSatellite:
     async def send(self, stream: int, **payload: Any) -> None:
         await self.endpoint.send("ground", stream, backhaul_pb2.Payload(**payload).SerializeToString())
 
-    async def status(
-        self, placement: job_pb2.JobPlacement, version: int, state: int, **values: Any
-    ) -> None:
+    async def status(self, placement: job_pb2.JobPlacement, version: int, state: int, **values: Any) -> None:
         status = job_pb2.JobStatus(
             job_id=placement.spec.job_id,
             attempt=placement.attempt,
@@ -199,6 +200,9 @@ class World:
     satellites: dict[str, FakeSatellite]
     is_up: bool = True
 
+    def link(self) -> LinkState:
+        return LinkState(up=self.is_up, delay_seconds=0.05)
+
     async def until(self, condition: Callable[[], Any], seconds: float = 20_000.0) -> Any:
         """Wait, in mission time, until an awaitable condition gives something true."""
         end = self.clock.now() + seconds
@@ -238,17 +242,19 @@ def make_ground(
 
 @asynccontextmanager
 async def fly(
-    impairments: Impairments | None = None, settings: GroundSettings | None = None
+    impairments: Impairments | None = None,
+    settings: GroundSettings | None = None,
+    seed: int = SEED,
+    *,
+    is_up: bool = True,
 ) -> AsyncIterator[World]:
     """A world in virtual time, running."""
     clock = MissionClock.starting_at(START)
-    hub = MemoryHub(random.Random(SEED), impairments)
+    hub = MemoryHub(random.Random(seed), impairments)
     ground = make_ground(clock, hub.connector("ground", SUBSCRIPTIONS), settings=settings)
-    world = World(clock, hub, ground, {})
+    world = World(clock, hub, ground, {}, is_up)
     for name in NAMES:
-        link = LinkState(up=True, delay_seconds=0.05)
-        down = LinkState(up=False)
-        connector = hub.connector(name, [up_topic(name)], link=lambda link=link: link if world.is_up else down)
+        connector = hub.connector(name, [up_topic(name)], link=world.link)
         world.satellites[name] = FakeSatellite(name, clock, connector)
     await ground.open()
     tasks = [asyncio.create_task(part.run()) for part in (ground, *world.satellites.values())]
@@ -263,19 +269,18 @@ async def fly(
         await ground.close()
 
 
-@dataclass(frozen=True)
 class Kit:
     """What tests of the ground are built from."""
 
-    spec_of: Any = staticmethod(spec_of)
-    fly: Any = staticmethod(fly)
-    make_ground: Any = staticmethod(make_ground)
-    satellite: Any = FakeSatellite
-    names: tuple[str, ...] = NAMES
-    start: float = START
-    seed: int = SEED
+    spec_of = staticmethod(spec_of)
+    fly = staticmethod(fly)
+    make_ground = staticmethod(make_ground)
+    satellite = FakeSatellite
+    names = NAMES
+    start = START
+    seed = SEED
 
 
 @pytest.fixture(scope="session")
-def kit() -> Kit:
-    return Kit()
+def kit() -> type[Kit]:
+    return Kit
