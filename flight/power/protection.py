@@ -96,6 +96,11 @@ class Protection:
         self._over_since.pop(load, None)
         return self.tripped.pop(load, None) is not None
 
+    def restore(self, tripped: Mapping[str, Cause], shed: Sequence[str]) -> None:
+        """Take up what was known before a restart; loads that are no more are left out."""
+        self.tripped = {load: cause for load, cause in tripped.items() if load in self._ratings}
+        self.shed = [load for load in shed if load in self._ratings]
+
     def step(
         self,
         now: float,

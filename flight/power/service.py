@@ -9,6 +9,7 @@ from flight.power import messages
 from flight.power.battery import ChargeEstimator
 from flight.power.battery_check import BatteryCheck
 from flight.power.forecast import Light
+from flight.power.memory import ProtectionMemory
 from flight.power.meters import Meters, Readings
 from flight.power.planner import Planner, PlanSettings, battery_design
 from flight.power.protection import Cause, Order, Protection, ProtectionSettings
@@ -40,6 +41,10 @@ class PowerManager(Service):
         self._check = BatteryCheck(self._design)
         self._planner = Planner(satellite, self._design)
         self._protection = Protection(tuple(self._ratings.values()))
+        self._memory = ProtectionMemory(self.context.state_dir)
+        forgotten = self._memory.restore(self._protection)
+        if forgotten:
+            self.event("protection_forgotten", Severity.SEVERITY_ERROR, forgotten)
         self._meters = Meters(self.devices, satellite.load_names())
         self._readings = Readings()
         self._battery_good_at = self.clock.now()
@@ -70,6 +75,7 @@ class PowerManager(Service):
             await self._obey(order)
         if orders:
             self.publish_budget()
+        self._memory.keep(self._protection)
         if charge is not None:
             floor = self._plan_settings.floor_ratio
             self.publish(messages.power_status(now, readings, self._estimator, self._design, floor, self._protection))

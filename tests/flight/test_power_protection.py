@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from flight.power.memory import ProtectionMemory
 from flight.power.protection import (
     Cause,
     LoadRating,
@@ -122,3 +125,20 @@ def test_unknown_loads_and_second_trips_give_no_order() -> None:
     assert protection.trip("toaster", Cause.THERMAL) is None
     assert protection.trip("node-2", Cause.THERMAL) is not None
     assert protection.trip("node-2", Cause.THERMAL) is None
+
+
+def test_trips_and_shed_loads_outlive_a_restart(tmp_path: Path) -> None:
+    bench, memory = Bench(), ProtectionMemory(tmp_path)
+    assert memory.restore(bench.protection) == ""
+    bench.run(0, 2, charge=0.45)
+    bench.protection.trip("node-1", Cause.THERMAL)
+    memory.keep(bench.protection)
+    again = Protection(RATINGS)
+    assert ProtectionMemory(tmp_path).restore(again) == ""
+    assert again.tripped == {"node-1": Cause.THERMAL}
+    assert again.shed == ["node-2"]
+
+
+def test_a_broken_memory_is_told_and_not_fatal(tmp_path: Path) -> None:
+    (tmp_path / "power.json").write_text("{")
+    assert "power.json cannot be read" in ProtectionMemory(tmp_path).restore(Protection(RATINGS))
