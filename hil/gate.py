@@ -17,10 +17,9 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hil.plant.link import LinkState
+from hil.plant.link import DOWN, LinkState
 
 CHUNK_BYTES = 16_384
-DOWN = LinkState(up=False)
 
 
 class LinkModel:

@@ -35,6 +35,9 @@ class LinkState:
     via: str = ""
 
 
+DOWN = LinkState(up=False)
+
+
 class PlantLink(Protocol):
     """What a device driver may do with the plant. Calls return at once."""
 

@@ -20,7 +20,7 @@ from hil.plant.battery import Batteries
 from hil.plant.constants import SPEED_OF_LIGHT, ZERO_CELSIUS
 from hil.plant.frames import Array
 from hil.plant.geometry import Block, Geometry
-from hil.plant.link import LinkState
+from hil.plant.link import DOWN, LinkState
 from hil.plant.loads import Loads
 from hil.plant.ports import Ports
 from hil.plant.terminals import Terminal, Terminals
@@ -180,19 +180,18 @@ class Plant:
 
     def optical_link(self, index: int) -> LinkState:
         """The best laser link of a satellite."""
-        if self.outage["optical"][index]:
-            return LinkState(up=False)
-        rows = np.flatnonzero((self.terminals.satellite == index) & (self.terminals.rate > 0.0))
-        if not rows.size:
-            return LinkState(up=False)
-        return self.terminals.link(int(rows[self.terminals.rate[rows].argmax()]))
+        rows = self.terminals.of_satellite.get(index)
+        if rows is None or self.outage["optical"][index]:
+            return DOWN
+        rate = self.terminals.rate
+        return self.terminals.link(max(rows, key=lambda row: float(rate[row])))
 
     def antenna_link(self, index: int) -> LinkState:
         """The antenna link of a satellite."""
         block, row = self.block_row
         station = int(block.station[row, index])
         if station < 0 or self.outage["antenna"][index]:
-            return LinkState(up=False)
+            return DOWN
         stations: Stations = self.geometry.stations
         return LinkState(
             up=True,

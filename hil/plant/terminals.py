@@ -17,7 +17,7 @@ from hil.plant import optics
 from hil.plant.constants import SPEED_OF_LIGHT
 from hil.plant.frames import Array
 from hil.plant.geometry import Block, Geometry
-from hil.plant.link import LinkState
+from hil.plant.link import DOWN, LinkState
 from hil.plant.orbit import Orbits
 from skyrack.satellite import Laser
 
@@ -46,6 +46,9 @@ class Terminals:
         self.terminals = tuple(terminals)
         self.satellite = np.array([t.satellite for t in terminals], dtype=np.int64)
         self.consumer = np.array([t.consumer for t in terminals], dtype=np.int64)
+        self.of_satellite: dict[int, list[int]] = {}
+        for row, terminal in enumerate(terminals):
+            self.of_satellite.setdefault(terminal.satellite, []).append(row)
         designs = [t.design for t in terminals]
         count = len(designs)
         self._relays = tuple(relays)
@@ -141,7 +144,7 @@ class Terminals:
         """The link of one terminal."""
         rate = float(self.rate[row])
         if rate <= 0.0:
-            return LinkState(up=False)
+            return DOWN
         delay = float(self.distance[row]) / SPEED_OF_LIGHT + RELAY_DELAY_SECONDS
         return LinkState(
             up=True, rate_bits_per_second=rate, delay_seconds=delay, via=self._relays[self.partner[row]][0]
