@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -133,6 +133,9 @@ class Acquisition:
                 measurement = None  # seen already
             else:
                 self._last_measured = measurement.time_seconds
+                if math.hypot(*measurement.partner) > _WIDEST_RADIANS:
+                    # Light from elsewhere: the last partner's, while the terminal turns away from it.
+                    measurement = replace(measurement, detected=False)
         if measurement is not None and measurement.detected:
             self._last_seen = measurement.time_seconds
         following = self._steps[self.state](now, measurement)

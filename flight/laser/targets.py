@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from sgp4.api import Satrec
 
 from flight.laser.link_budget import rate_bits_per_second, received_power_watts
-from skyrack.orbits import OrbitError, OrbitPosition, distance, line_of_sight, propagate
+from skyrack.orbits import OrbitError, OrbitPosition, distance, dot, line_of_sight, propagate, subtract, unit
 from skyrack.satellite import Laser
 
 HORIZON_SECONDS: Final = 1800.0
@@ -18,6 +19,8 @@ HORIZON_SECONDS: Final = 1800.0
 _STEP_SECONDS: Final = 30.0
 _RANGE_MARGIN: Final = 0.97
 _LEAST_RATE_RATIO: Final = 5e-3
+_STEEPEST_SINE: Final = 0.98
+_FASTEST_RADIANS_PER_SECOND: Final = 0.012
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,18 @@ def reachable(laser: Laser, own: OrbitPosition, partner: OrbitPosition) -> bool:
     power = received_power_watts(laser, away)
     if rate_bits_per_second(laser, power) < _LEAST_RATE_RATIO * laser.maximum_rate_bits_per_second:
         return False
-    return line_of_sight(own.position_meters, partner.position_meters)
+    return _steerable(own, partner, away) and line_of_sight(own.position_meters, partner.position_meters)
+
+
+def _steerable(own: OrbitPosition, partner: OrbitPosition, away: float) -> bool:
+    """Whether the gimbal follows: not past its zenith, and not as fast as a relay that flies by close."""
+    towards = unit(subtract(partner.position_meters, own.position_meters))
+    if abs(dot(towards, unit(own.position_meters))) > _STEEPEST_SINE:
+        return False
+    relative = subtract(partner.velocity_meters_per_second, own.velocity_meters_per_second)
+    outward = dot(relative, towards)
+    across = math.sqrt(max(0.0, dot(relative, relative) - outward * outward))
+    return across < _FASTEST_RADIANS_PER_SECOND * away
 
 
 def choose(
