@@ -273,9 +273,19 @@ class Service:
 
 async def run(service_class: type[Service], context: ServiceContext) -> None:
     """Run a service until it is cancelled or asked to stop, and close it cleanly either way."""
-    service = service_class(context)
+    await run_until_stopped(service_class(context))
+
+
+async def run_until_stopped(service: Service) -> None:
+    """Start a service, wait until it is cancelled or asked to stop, and close it cleanly either way."""
     try:
         await service.start()
+    except BaseException:
+        # What is half started may fail to stop, too: the reason why it did not start is the one to tell.
+        with contextlib.suppress(Exception, asyncio.CancelledError):
+            await service.stop()
+        raise
+    try:
         await service.stopped()
     finally:
         with contextlib.suppress(asyncio.CancelledError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,8 +14,7 @@ from flight.executive.rules import Rule, load_rules
 from flight.executive.sd_notify import Notifier
 from flight.executive.service import Executive
 from flight.executive.zygote import set_process_name
-from flight.service import registry
-from flight.service import run as run_service_task
+from flight.service import registry, run_until_stopped
 from skyrack.clock import MissionClock
 
 if TYPE_CHECKING:
@@ -38,12 +35,7 @@ def rules_for(path: Path, satellite: SatelliteFile, services: tuple[str, ...]) -
 
 async def fly(executive: Executive) -> bool:
     """Run an executive until it is cancelled or wants a reboot; whether it wants one."""
-    try:
-        await executive.start()
-        await executive.stopped()
-    finally:
-        with contextlib.suppress(asyncio.CancelledError):
-            await executive.stop()
+    await run_until_stopped(executive)
     return executive.reboot_wanted
 
 
@@ -97,7 +89,7 @@ async def fly_in_tasks(
     store = store or Store(None)
 
     async def service(name: str) -> None:
-        await run_service_task(registry[name], make_context(name))
+        await run_until_stopped(registry[name](make_context(name)))
 
     while await fly(Executive(make_context(Executive.name), TaskLauncher(service), store, rules)):
         pass
