@@ -146,14 +146,13 @@ def load_design(board: Board) -> tuple[SatelliteFile, ConstellationFile]:
     path = files.find("constellations", board.constellation_file)
     constellation, designs = load_constellation(path)
     if board.satellite not in designs:
-        raise files.FileError(
-            path, files.suggest(board.satellite, designs), key="satellites.name", value=board.satellite
-        )
+        problem = f'has no satellite "{board.satellite}", which the board file flies; '
+        raise files.FileError(path, problem + files.suggest(board.satellite, designs))
     if board.satellite_file:
         return load_satellite(files.find("satellites", board.satellite_file)), constellation
     return designs[board.satellite], constellation
 
 
 def _text(value: str) -> str:
-    # A JSON string is a TOML basic string as long as only ASCII control characters are escaped.
-    return json.dumps(value, ensure_ascii=False)
+    # A JSON string is a TOML basic string, save that TOML does not take a bare DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
