@@ -39,6 +39,7 @@ class Instrument:
         self.bias = self.rng.gauss(0.0, bias) if given is None else _number(name, "bias", given)
         self._stale_after = STALE_MISSION_SECONDS + STALE_WALL_SECONDS * environment.clock.rate
         self._time = -math.inf
+        self._faults: Mapping[str, float] = {}
 
     def sense(self, key: str) -> float:
         """A truth of the plant; its time counts as the reading's."""
@@ -56,15 +57,19 @@ class Instrument:
         except PlantKeyError as error:
             raise DeviceError(f"{self.name}: {error}") from None
 
+    def look_for_faults(self) -> bool:
+        """Ask what faults are laid on the satellite's devices; whether there are any."""
+        self._faults = self.link.device_faults(self.satellite)
+        return bool(self._faults)
+
     def fault(self, kind: str) -> float:
-        """Strength of a fault on this device; zero is none."""
-        faults = self.link.device_faults(self.satellite)
-        return faults.get(f"{self.name}.{kind}", 0.0) if faults else 0.0
+        """Strength of a fault on this device, as of the last look; zero is none."""
+        return self._faults.get(f"{self.name}.{kind}", 0.0)
 
     def error(self) -> float:
         """A draw of noise and bias, in the device's unit."""
         sigma, bias = self.noise, self.bias
-        if self.link.device_faults(self.satellite):
+        if self._faults:
             sigma = math.hypot(sigma, self.fault("noise"))
             bias += self.fault("bias")
         return bias + self.rng.gauss(0.0, sigma)
@@ -93,13 +98,14 @@ class Channel(Generic[T]):
         """Measure; a silent device repeats its last reading as absent, a stuck one passes it off as new."""
         instrument = self._instrument
         last = self._last
-        if last is not None and instrument.link.device_faults(instrument.satellite):
+        faulty = instrument.look_for_faults()
+        if last is not None and faulty:
             if instrument.fault("silent"):
                 return Reading(last.value, last.mission_time_seconds, Quality.ABSENT)
             if instrument.fault("stuck"):
                 return Reading(last.value, instrument.clock.now())
         value = self._measure()
-        quality = Quality.ABSENT if instrument.fault("silent") else instrument.quality()
+        quality = Quality.ABSENT if faulty and instrument.fault("silent") else instrument.quality()
         self._last = Reading(value, instrument.sensed_at, quality)
         return self._last
 

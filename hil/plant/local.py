@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hil.plant.plant import Plant
+    from hil.plant.ports import Ports
 
 
 class LocalPlantLink:
@@ -17,10 +18,16 @@ class LocalPlantLink:
 
     def __init__(self, plant: Plant) -> None:
         self.plant = plant
+        self._ports: dict[str, Ports] = {}
 
     def read(self, satellite: str, key: str) -> Sample:
         """One sensor's truth. Raises PlantKeyError for a satellite or sensor that is not there."""
-        return Sample(self.plant.read(satellite, key), self.plant.time)
+        plant = self.plant
+        try:
+            return Sample(self._ports[satellite].gauges[key](), plant.time)
+        except KeyError:
+            self._ports[satellite] = plant.ports(satellite)
+            return Sample(plant.read(satellite, key), plant.time)
 
     def sensors(self, satellite: str) -> Mapping[str, float]:
         """All sensors of a satellite."""
@@ -28,7 +35,8 @@ class LocalPlantLink:
 
     def device_faults(self, satellite: str) -> Mapping[str, float]:
         """Faults that are laid on the satellite's devices."""
-        return self.plant.device_faults(satellite)
+        ports = self._ports.get(satellite)
+        return self.plant.device_faults(satellite) if ports is None else ports.device_faults
 
     def actuate(self, satellite: str, values: Mapping[str, float]) -> None:
         """Set actuators at once. Raises PlantKeyError for a satellite or actuator that is not there."""

@@ -176,7 +176,7 @@ class Plant:
         Raises:
             PlantKeyError: no such satellite or link.
         """
-        return self._port(satellite).link(link)
+        return self.ports(satellite).link(link)
 
     def optical_link(self, index: int) -> LinkState:
         """The best laser link of a satellite."""
@@ -222,15 +222,15 @@ class Plant:
         Raises:
             PlantKeyError: no such satellite or sensor.
         """
-        return self._port(satellite).read(key)
+        return self.ports(satellite).read(key)
 
     def sensors(self, satellite: str) -> dict[str, float]:
         """All sensors of a satellite."""
-        return self._port(satellite).sensors()
+        return self.ports(satellite).sensors()
 
     def device_faults(self, satellite: str) -> dict[str, float]:
         """Faults for the satellite's devices to show, by ``<device>.<fault>``; the plant only hands them on."""
-        return self._port(satellite).device_faults
+        return self.ports(satellite).device_faults
 
     def actuate(self, satellite: str, key: str, value: float) -> None:
         """Set an actuator, or a fault (keys that begin with ``fault.``).
@@ -238,7 +238,7 @@ class Plant:
         Raises:
             PlantKeyError: no such satellite or actuator.
         """
-        self._port(satellite).actuate(key, value)
+        self.ports(satellite).actuate(key, value)
 
     def set_pump(self, index: int) -> None:
         """Let the coolant flow as duty and faults say."""
@@ -251,7 +251,8 @@ class Plant:
         self.thermal.set_conductance(index, layout.conductances(satellite, columns, duty))
         self.loads.changed()
 
-    def _port(self, satellite: str) -> Ports:
+    def ports(self, satellite: str) -> Ports:
+        """Sensors and actuators of a satellite. Raises PlantKeyError when there is no such satellite."""
         port = self._ports.get(satellite)
         if port is None:
             port = self._ports[satellite] = Ports.of(self, satellite, self._index)

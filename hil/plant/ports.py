@@ -35,21 +35,13 @@ import numpy as np
 from hil.plant import layout
 from hil.plant.battery import open_circuit_volts, terminal_volts
 from hil.plant.constants import STEFAN_BOLTZMANN, ZERO_CELSIUS
+from hil.plant.frames import Array
 from hil.plant.link import LinkState, PlantKeyError
 
 if TYPE_CHECKING:
     from hil.plant.plant import Plant
 
 DEVICE_FAULT = "fault.device."
-COMMANDS = (
-    "azimuth_radians",
-    "elevation_radians",
-    "azimuth_rate",
-    "elevation_rate",
-    "at_seconds",
-    "ahead_azimuth_radians",
-    "ahead_elevation_radians",
-)
 
 
 class Ports:
@@ -67,7 +59,8 @@ class Ports:
             "antenna": lambda: plant.antenna_link(index),
         }
         self.device_faults: dict[str, float] = {}
-        self._sensors: dict[str, Callable[[], float]] = {}
+        # Direct access for who asks often; read() says more when a key is wrong.
+        self.gauges: dict[str, Callable[[], float]] = {}
         self._actuators: dict[str, Callable[[float], None]] = {}
         self._add_electricity()
         self._add_heat()
@@ -89,13 +82,13 @@ class Ports:
     def read(self, key: str) -> float:
         """One sensor."""
         try:
-            return self._sensors[key]()
+            return self.gauges[key]()
         except KeyError:
-            raise PlantKeyError(f'{self._name} has no sensor "{key}"; it has {", ".join(self._sensors)}') from None
+            raise PlantKeyError(f'{self._name} has no sensor "{key}"; it has {", ".join(self.gauges)}') from None
 
     def sensors(self) -> dict[str, float]:
         """All sensors."""
-        return {key: read() for key, read in self._sensors.items()}
+        return {key: read() for key, read in self.gauges.items()}
 
     def actuate(self, key: str, value: float) -> None:
         """Set one actuator."""
@@ -124,7 +117,7 @@ class Ports:
             open_circuit = open_circuit_volts(float(batteries.energy_joules[i]) / capacity, nominal)
             return terminal_volts(open_circuit, float(batteries.power_watts[i]), resistance)
 
-        self._sensors |= {
+        self.gauges |= {
             "battery.voltage_volts": voltage,
             "battery.current_amperes": lambda: float(batteries.power_watts[i]) / voltage(),
             "battery.state_of_charge_ratio": lambda: float(batteries.energy_joules[i]) / capacity,
@@ -155,8 +148,8 @@ class Ports:
             loads.short_watts[i, column] = value
             loads.changed()
 
-        self._sensors[f"{prefix}.watts"] = lambda: float(loads.drawn_watts[i, column] * loads.closed[i, column])
-        self._sensors[f"{prefix}.closed"] = lambda: float(loads.closed[i, column])
+        self.gauges[f"{prefix}.watts"] = lambda: float(loads.drawn_watts[i, column] * loads.closed[i, column])
+        self.gauges[f"{prefix}.closed"] = lambda: float(loads.closed[i, column])
         self._actuators[f"{prefix}.switch"] = switch
         self._actuators[f"fault.{prefix}.short_watts"] = short
         if consumer.kind == "node":
@@ -172,11 +165,11 @@ class Ports:
         plant, i = self._plant, self._index
         temperature = plant.thermal.temperature
         for column, name in enumerate(self._layout.nodes):
-            self._sensors[f"thermal.{name}.celsius"] = (
+            self.gauges[f"thermal.{name}.celsius"] = (
                 lambda column=column: float(temperature[i, column]) - ZERO_CELSIUS  # type: ignore[misc]
             )
-        self._sensors["pump.duty_ratio"] = lambda: 0.0 if plant.pump_stopped[i] else float(plant.pump_duty[i])
-        self._sensors["pump.watts"] = lambda: float(plant.loads.drawn_watts[i, layout.PUMP])
+        self.gauges["pump.duty_ratio"] = lambda: 0.0 if plant.pump_stopped[i] else float(plant.pump_duty[i])
+        self.gauges["pump.watts"] = lambda: float(plant.loads.drawn_watts[i, layout.PUMP])
 
         def duty(value: float) -> None:
             value = min(1.0, max(0.0, value))
@@ -210,11 +203,11 @@ class Ports:
             return float(block.sunlit_ratio[row, i])
 
         for part, axis in enumerate("xyz"):
-            self._sensors[f"orbit.position_{axis}_meters"] = lambda part=part: orbit(part)  # type: ignore[misc]
-            self._sensors[f"orbit.velocity_{axis}_meters_per_second"] = (
+            self.gauges[f"orbit.position_{axis}_meters"] = lambda part=part: orbit(part)  # type: ignore[misc]
+            self.gauges[f"orbit.velocity_{axis}_meters_per_second"] = (
                 lambda part=part: orbit(part + 3)  # type: ignore[misc]
             )
-        self._sensors["orbit.sunlit_ratio"] = lit
+        self.gauges["orbit.sunlit_ratio"] = lit
 
     def _add_lasers(self) -> None:
         for row, terminal in enumerate(self._plant.terminals.terminals):
@@ -223,24 +216,33 @@ class Ports:
 
     def _add_laser(self, row: int, name: str) -> None:
         terminals = self._plant.terminals
-        self._sensors |= {
-            f"laser.{name}.azimuth_radians": lambda: float(terminals.azimuth[row]),
-            f"laser.{name}.elevation_radians": lambda: float(terminals.elevation[row]),
+        self.gauges |= {
+            f"laser.{name}.azimuth_radians": lambda: float(terminals.angle[0, row]),
+            f"laser.{name}.elevation_radians": lambda: float(terminals.angle[1, row]),
             f"laser.{name}.received_watts": lambda: float(terminals.received_watts[row]),
-            f"laser.{name}.error_azimuth_radians": lambda: float(terminals.error_azimuth[row]),
-            f"laser.{name}.error_elevation_radians": lambda: float(terminals.error_elevation[row]),
+            f"laser.{name}.error_azimuth_radians": lambda: float(terminals.error[0, row]),
+            f"laser.{name}.error_elevation_radians": lambda: float(terminals.error[1, row]),
             f"laser.{name}.slewing": lambda: float(terminals.slewing[row]),
             f"laser.{name}.transmitting": lambda: float(terminals.transmitting[row]),
         }
 
-        def command(quantity: int, value: float) -> None:
-            terminals.command[quantity, row] = value
+        def command(quantity: Array, value: float) -> None:
+            quantity[row] = value
             terminals.commanded[row] = terminals.active = True
 
         def transmit(value: float) -> None:
             terminals.transmitting[row] = bool(value)
 
-        for quantity, key in enumerate(COMMANDS):
+        quantities = {
+            "azimuth_radians": terminals.command[0],
+            "elevation_radians": terminals.command[1],
+            "azimuth_rate": terminals.command_rate[0],
+            "elevation_rate": terminals.command_rate[1],
+            "at_seconds": terminals.command_time,
+            "ahead_azimuth_radians": terminals.ahead[0],
+            "ahead_elevation_radians": terminals.ahead[1],
+        }
+        for key, quantity in quantities.items():
             self._actuators[f"laser.{name}.{key}"] = (
                 lambda value, quantity=quantity: command(quantity, value)  # type: ignore[misc]
             )
@@ -254,7 +256,7 @@ class Ports:
             plant.outage[link][i] = bool(value)
 
         for link, state in self._links.items():
-            self._sensors |= {
+            self.gauges |= {
                 f"link.{link}.up": lambda state=state: float(state().up),  # type: ignore[misc]
                 f"link.{link}.rate_bits_per_second": (
                     lambda state=state: state().rate_bits_per_second  # type: ignore[misc]

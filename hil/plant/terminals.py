@@ -38,7 +38,10 @@ class Terminal:
 
 
 class Terminals:
-    """All laser terminals of the constellation; arrays have one element per terminal."""
+    """All laser terminals of the constellation.
+
+    The last axis of arrays is terminals; a first axis of two holds azimuth and elevation.
+    """
 
     def __init__(
         self, terminals: Sequence[Terminal], relays: Sequence[tuple[str, Satrec]], rng: np.random.Generator
@@ -71,74 +74,72 @@ class Terminals:
 
         bias = np.array([d.pointing_bias_radians for d in designs])
         direction = rng.uniform(0.0, 2.0 * np.pi, count)
-        self.bias_azimuth, self.bias_elevation = bias * np.cos(direction), bias * np.sin(direction)
-        self._built_azimuth = self.bias_azimuth.copy()
+        self.bias = np.stack([bias * np.cos(direction), bias * np.sin(direction)])
+        self._built = self.bias.copy()
 
         # Commands.
-        self.command = np.zeros((7, count))  # azimuth, elevation, their rates, time, point-ahead azimuth, elevation
+        self.command = np.zeros((2, count))
+        self.command_rate = np.zeros((2, count))
+        self.command_time = np.zeros(count)
+        self.ahead = np.zeros((2, count))
         self.commanded = np.zeros(count, dtype=bool)
         self.active = False  # whether any was ever commanded
         self.transmitting = np.zeros(count, dtype=bool)
         # State.
-        self.azimuth, self.elevation = np.zeros(count), np.zeros(count)
+        self.angle = np.zeros((2, count))
         self.slewing = np.zeros(count, dtype=bool)
         self.partner = np.full(count, -1, dtype=np.int64)
         self.received_watts = np.zeros(count)
-        self.error_azimuth, self.error_elevation = np.zeros(count), np.zeros(count)
+        self.error = np.zeros((2, count))  # of azimuth times cos(elevation), of elevation
         self.rate = np.zeros(count)  # bit/s, zero while the link is down
         self.distance = np.zeros(count)
         self._next_search = np.full(count, -np.inf)
-        self._track = np.zeros((6, 0, count))
+        self._track = np.zeros((0, 6, count))
 
     def __len__(self) -> int:
         return len(self.terminals)
 
     def begin_block(self, geometry: Geometry, block: Block) -> None:
         """Work out where the partners will stand."""
-        self._track = np.zeros((6, len(block.times), len(self)))
+        self._track = np.zeros((len(block.times), 6, len(self)))
         for row in np.flatnonzero(self.partner >= 0):
             self._follow(int(row), geometry, block, 0)
 
     def step(self, geometry: Geometry, block: Block, k: int, step_seconds: float, powered: NDArray[np.bool_]) -> None:
         """Advance to the end of step k of the block."""
-        time = block.times[k]
-        azimuth, elevation, azimuth_rate, elevation_rate, since, ahead_azimuth, ahead_elevation = self.command
         # Gimbals.
-        elapsed = time - since
-        left_azimuth = _wrap(azimuth + azimuth_rate * elapsed - self.azimuth)
-        left_elevation = elevation + elevation_rate * elapsed - self.elevation
-        most = self._slew * step_seconds * (powered & self.commanded)
-        move_azimuth = np.minimum(np.maximum(left_azimuth, -most), most)
-        move_elevation = np.minimum(np.maximum(left_elevation, -most), most)
-        self.azimuth = _wrap(self.azimuth + move_azimuth)
-        self.elevation = self.elevation + move_elevation
-        self.slewing = (move_azimuth != left_azimuth) | (move_elevation != left_elevation)
+        left = self.command_rate * (block.times[k] - self.command_time)
+        left += self.command
+        left -= self.angle
+        left = _wrap(left)
+        most = self._slew * (step_seconds * (powered & self.commanded))
+        move = np.minimum(np.maximum(left, -most), most)
+        self.angle = _wrap(self.angle + move)
+        self.slewing = (move != left).any(axis=0)
         # Partners.
         self._search(geometry, block, k)
-        partner_azimuth, partner_elevation, distance, clear, true_ahead_azimuth, true_ahead_elevation = self._track[
-            :, k
-        ]
-        self.distance = distance
-        error_azimuth = _wrap(partner_azimuth - self.azimuth - self.bias_azimuth) * np.cos(partner_elevation)
-        error_elevation = partner_elevation - self.elevation - self.bias_elevation
-        off = np.hypot(error_azimuth, error_elevation)
+        track = self._track[k]
+        distance = self.distance = track[2]
+        error = _wrap(track[:2] - self.angle - self.bias)
+        error[0] *= np.cos(track[1])
+        off = np.hypot(error[0], error[1])
         self.partner[off > LOST_RADIANS] = -1
         # Light. The partner aims well, but jitters as we do.
         jitter = self._rng.rayleigh(self._jitter, (2, len(self)))
-        seen = powered & (self.partner >= 0) & (clear > 0.0) & (off < self._half_field) & (distance < self._reach)
-        on_axis = self._power_gain / np.maximum(distance, 1.0) ** 2
-        self.received_watts = np.where(seen, on_axis * optics.pointing_loss(jitter[0], self._beam), 0.0)
-        self.error_azimuth = np.where(seen, error_azimuth, 0.0)
-        self.error_elevation = np.where(seen, error_elevation, 0.0)
-        aim = np.hypot(ahead_azimuth - true_ahead_azimuth, ahead_elevation - true_ahead_elevation)
-        at_partner = on_axis * optics.pointing_loss(np.hypot(aim, jitter[1]), self._beam)
-        rate = np.minimum(optics.rate_bits_per_second(at_partner, self._photons, self._wavelength), self._best_rate)
-        holds = seen & self.transmitting & (rate > MINIMUM_RATE_RATIO * self._best_rate)
-        self.rate = np.where(holds, rate, 0.0)
+        seen = powered & (self.partner >= 0) & (track[3] > 0.0) & (off < self._half_field) & (distance < self._reach)
+        self.error = error * seen
+        on_axis = self._power_gain * seen / np.maximum(distance, 1.0) ** 2
+        aim = self.ahead - track[4:]
+        jitter[1] = np.sqrt(jitter[1] ** 2 + aim[0] ** 2 + aim[1] ** 2)
+        here, there = on_axis * optics.pointing_loss(jitter, self._beam)
+        self.received_watts = here
+        rate = np.minimum(optics.rate_bits_per_second(there, self._photons, self._wavelength), self._best_rate)
+        holds = self.transmitting & (rate > MINIMUM_RATE_RATIO * self._best_rate)
+        self.rate = rate * holds
 
     def mispoint(self, row: int, offset_radians: float) -> None:
         """Add an offset in azimuth to the terminal's bias: a mirror that came loose. Zero mends it."""
-        self.bias_azimuth[row] = self._built_azimuth[row] + offset_radians
+        self.bias[0, row] = self._built[0, row] + offset_radians
 
     def link(self, row: int) -> LinkState:
         """The link of one terminal."""
@@ -161,7 +162,7 @@ class Terminals:
             own_position, own_velocity = geometry.state(int(self.satellite[row]), time)
             view = optics.sight(own_position, own_velocity, position, velocity)
             off = np.hypot(
-                _wrap(view.azimuth - self.azimuth[row]) * np.cos(view.elevation), view.elevation - self.elevation[row]
+                _wrap(view.azimuth - self.angle[0, row]) * np.cos(view.elevation), view.elevation - self.angle[1, row]
             )
             nearest = int(off.argmin())
             if off[nearest] < NEAR_RADIANS:
@@ -184,7 +185,7 @@ class Terminals:
                 view.ahead_elevation,
             )
         ):
-            self._track[quantity, k:, row] = values
+            self._track[k:, quantity, row] = values
 
 
 def _wrap(angle: Array) -> Array:

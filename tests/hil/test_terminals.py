@@ -65,7 +65,7 @@ def arrive(pointer: Pointer) -> None:
 
 def take_out_bias(pointer: Pointer) -> None:
     terminals = pointer.plant.terminals
-    pointer.offset = (-float(terminals.bias_azimuth[0]), -float(terminals.bias_elevation[0]))
+    pointer.offset = (-float(terminals.bias[0, 0]), -float(terminals.bias[1, 0]))
 
 
 def test_a_gimbal_turns_no_faster_than_it_can(pointer: Pointer) -> None:
