@@ -98,6 +98,8 @@ class World:
         record: Path | None = None,
     ) -> None:
         self.settings = settings or TwinSettings()
+        self.extra_taps: tuple[Tap, ...] = ()
+        """Hear what every service publishes, beside the digest; set them before the world runs."""
         self._record = record
         self._recorder: Recorder | None = None
         self.constellation = constellation
@@ -209,7 +211,8 @@ class World:
     def _taps(self, satellite: str) -> tuple[Tap, ...]:
         name = satellite.encode()
         digest: Tap = lambda topic, header, payload: self.digest.add(name, topic, header, payload)  # noqa: E731
-        return (digest,) if self._recorder is None else (digest, self._recorder.tap(satellite))
+        recorder = () if self._recorder is None else (self._recorder.tap(satellite),)
+        return (digest, *recorder, *self.extra_taps)
 
     def _way(self, satellite: str, link: str) -> Way:
         def state() -> LinkState:
