@@ -285,12 +285,14 @@ def load(connection: sqlite3.Connection, job_id: str) -> JobRecord | None:
         "received_seconds, is_applied FROM job_history WHERE job_id = ? ORDER BY id",
         (job_id,),
     )
-    history = tuple(_step(*step) for step in steps)
+    history = tuple(_step(step) for step in steps)
     return _record(row, history)
 
 
-def _step(attempt: int, version: int | None, state: int, *rest: Any) -> JobStep:
-    return JobStep(attempt, version, JobState(state).name, *rest)
+def _step(row: tuple[Any, ...]) -> JobStep:
+    attempt, version, state, satellite, node, reason, progress, at, received, is_applied = row
+    name = JobState(state).name
+    return JobStep(attempt, version, name, satellite, node, reason, progress, at, received, bool(is_applied))
 
 
 def list_jobs(connection: sqlite3.Connection, limit: int, *, only_open: bool = False) -> list[JobRecord]:

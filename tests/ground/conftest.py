@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -247,9 +248,10 @@ async def fly(
     seed: int = SEED,
     *,
     is_up: bool = True,
+    rate: float = 1.0,
 ) -> AsyncIterator[World]:
-    """A world in virtual time, running."""
-    clock = MissionClock.starting_at(START)
+    """A world, running: in virtual time, or in real time at a rate."""
+    clock = MissionClock.starting_at(START, rate)
     hub = MemoryHub(random.Random(seed), impairments)
     ground = make_ground(clock, hub.connector("ground", SUBSCRIPTIONS), settings=settings)
     world = World(clock, hub, ground, {}, is_up)
@@ -284,3 +286,23 @@ class Kit:
 @pytest.fixture(scope="session")
 def kit() -> type[Kit]:
     return Kit
+
+
+@pytest.fixture
+def station(kit: type[Kit], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Broker, ground and satellites in processes; the broker's kind may be given as a parameter."""
+    source = Path(__file__).with_name("station.py")
+    loaded = importlib.util.spec_from_file_location("ground_station", source)
+    assert loaded is not None
+    assert loaded.loader is not None
+    module = importlib.util.module_from_spec(loaded)
+    loaded.loader.exec_module(module)
+    kind = getattr(request, "param", "amqtt")
+    if kind == "mosquitto" and module.mosquitto() is None:
+        pytest.skip("mosquitto is not installed on this machine")
+    made = module.Station(tmp_path, kit, kind)
+    made.eventually = module.eventually
+    try:
+        yield made
+    finally:
+        made.close()
