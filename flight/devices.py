@@ -84,8 +84,9 @@ class DeviceRegistry:
         try:
             factory = load_driver(driver)
             return factory(name, settings, self.environment)
-        except DeviceError as error:
-            raise DeviceError(f"{name}: {error}") from error
+        except (DeviceError, LookupError, ValueError, TypeError, OSError) as error:
+            # Drivers are other people's code: their settings are theirs to check, and what they raise is theirs.
+            raise DeviceError(f"{name}: {error.args[0] if error.args else error!r}") from error
 
     async def close(self) -> None:
         """Close the devices that can be closed."""

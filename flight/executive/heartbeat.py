@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from flight.executive.sd_notify import Notifier
 from flight.executive.watchdog import Watchdog
@@ -12,11 +13,12 @@ _STROKE_SECONDS = 5.0
 
 
 class Heartbeat:
-    """Strokes both for as long as ``run`` runs; that it does shows that the loop turns. Host seconds throughout."""
+    """Strokes both while the loop turns and ``is_well()``. Host seconds throughout."""
 
-    def __init__(self, device: str, notifier: Notifier) -> None:
+    def __init__(self, device: str, notifier: Notifier, is_well: Callable[[], bool]) -> None:
         self.notifier = notifier
         self._device = device
+        self._is_well = is_well
         self._watchdog: Watchdog | None = None
 
     def open(self) -> bool:
@@ -34,10 +36,11 @@ class Heartbeat:
         systemd = self.notifier.watchdog_seconds
         period = min(_STROKE_SECONDS, systemd / 3) if systemd is not None else _STROKE_SECONDS
         while True:
-            if self._watchdog is not None:
-                with contextlib.suppress(OSError):
-                    self._watchdog.stroke()
-            self.notifier.watchdog()
+            if self._is_well():
+                if self._watchdog is not None:
+                    with contextlib.suppress(OSError):
+                        self._watchdog.stroke()
+                self.notifier.watchdog()
             await asyncio.sleep(period)
 
     def close(self, *, disarm: bool) -> None:

@@ -70,7 +70,7 @@ class Executive(Service):
         self._limit_guard = Guard(self, self.limits, self._memory, self._act)
         self._rack = RackSwitches([node.name for node in context.satellite_file.nodes], self._memory, self._open_load)
         device = context.board.watchdog_device if context.board is not None else ""
-        self._heartbeat = Heartbeat(device, notifier or Notifier({}))
+        self._heartbeat = Heartbeat(device, notifier or Notifier({}), self._is_well)
         self._boot: asyncio.Task[Any] | None = None
 
     # Life.
@@ -97,6 +97,10 @@ class Executive(Service):
         await self.keeper.close(STOP_GRACE_SECONDS)
         self._heartbeat.close(disarm=not self.reboot_wanted)
         self._save()
+
+    def _is_well(self) -> bool:
+        # Whatever else is lost can be mended from the ground, as long as the satellite can be reached.
+        return "gateway" not in self.supervision.failed
 
     def on_parameters(self) -> None:
         self.supervision.liveness = self._liveness()
