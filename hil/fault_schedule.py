@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
-from hil.faults import Effects, Fault
+from hil.faults import Effects, Fault, Need, PlantFault
 from skyrack.clock import Clock
 from skyrack.errors import UserError
 
@@ -15,8 +15,20 @@ FOREVER = float("inf")
 class FaultSchedule:
     """Brings faults on and mends them as mission time passes."""
 
-    def __init__(self, faults: Sequence[Fault], start_seconds: float) -> None:
-        """Set up; ``start_seconds`` is the mission time from which the faults count."""
+    def __init__(self, faults: Sequence[Fault], start_seconds: float, effects: Effects) -> None:
+        """Set up; ``start_seconds`` is the mission time from which the faults count.
+
+        Raises:
+            UserError: this run cannot do one of the faults, or what it is to strike is not there.
+        """
+        self._effects = effects
+        for fault in faults:
+            if fault.needs not in effects.can:
+                kind = fault.__struct_config__.tag
+                can = ", ".join(sorted(effects.can))
+                raise UserError(f"fault {kind} of {fault.satellite}: this run has no {fault.needs}; it has {can}")
+            if isinstance(fault, PlantFault):
+                fault.end(effects)  # mends what is whole: finds names that are not there before anything begins
         self._due: list[tuple[float, int, Fault, Callable[[Effects], None]]] = []
         for number, fault in enumerate(faults):
             at = start_seconds + fault.at_seconds
@@ -30,24 +42,26 @@ class FaultSchedule:
         """Mission time at which something happens next; infinity when nothing will."""
         return self._due[0][0] if self._due else FOREVER
 
-    def apply(self, now_seconds: float, effects: Effects) -> list[Fault]:
+    def apply(self, now_seconds: float) -> list[Fault]:
         """Do what is due; returns the faults that began or ended."""
         done: list[Fault] = []
         while self._due and self._due[0][0] <= now_seconds:
             _, _, fault, act = heapq.heappop(self._due)
-            act(effects)
+            act(self._effects)
             done.append(fault)
         return done
 
-    async def run(self, clock: Clock, effects: Effects) -> None:
+    async def run(self, clock: Clock) -> None:
         """Apply faults when they are due, until none is left."""
         while self._due:
             await clock.sleep_until(self.next_seconds)
-            self.apply(clock.now(), effects)
+            self.apply(clock.now())
 
 
 class PlantEffects:
-    """What a run with a plant and nothing else lets faults do; other runs build on it."""
+    """What a run with a plant and nothing else lets faults do; other runs build on it, and add to ``can``."""
+
+    can: frozenset[Need] = frozenset({"plant"})
 
     def __init__(self, actuate: Callable[[str, str, float], None]) -> None:
         self._actuate = actuate
@@ -60,17 +74,17 @@ class PlantEffects:
             raise UserError(f"fault: {error}") from None
 
     def kill(self, satellite: str, service: str) -> None:
-        """Not here. Raises UserError."""
-        raise UserError(f"fault process-kill of {satellite} {service}: this run cannot kill processes")
+        """Not served here."""
+        raise NotImplementedError
 
     def fill_disk(self, satellite: str, *, full: bool) -> None:
-        """Not here. Raises UserError."""
-        raise UserError(f"fault disk-full of {satellite}: this run cannot fill disks")
+        """Not served here."""
+        raise NotImplementedError
 
     def jump_clock(self, satellite: str, seconds: float) -> None:
-        """Not here. Raises UserError."""
-        raise UserError(f"fault clock-jump of {satellite}: this run cannot step clocks")
+        """Not served here."""
+        raise NotImplementedError
 
     def flip_bits(self, satellite: str, link: str, count: int) -> None:
-        """Not here. Raises UserError."""
-        raise UserError(f"fault bit-flip of {satellite}: this run cannot flip bits on links")
+        """Not served here."""
+        raise NotImplementedError

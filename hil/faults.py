@@ -23,9 +23,16 @@ from msgspec import Meta
 from skyrack import files
 from skyrack.satellite import Name, NotNegative, Positive, Ratio
 
+Need = Literal["plant", "links", "processes", "disks", "clocks"]
+
 
 class Effects(Protocol):
-    """What a run lets faults do. A run that cannot do one raises UserError, which says so before anything begins."""
+    """What a run lets faults do: those whose ``needs`` it names in ``can``."""
+
+    @property
+    def can(self) -> frozenset[Need]:
+        """Which needs this run serves."""
+        ...
 
     def actuate(self, satellite: str, key: str, value: float) -> None:
         """Set one of the plant's fault keys."""
@@ -56,6 +63,7 @@ class _Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     duration_seconds: Positive | None = None
 
     lasts: ClassVar[bool] = True
+    needs: ClassVar[Need] = "plant"
 
     def begin(self, effects: Effects) -> None:
         raise NotImplementedError
@@ -64,7 +72,9 @@ class _Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Undo; faults that do not last have nothing to undo."""
 
 
-class _PlantFault(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PlantFault(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A fault of the physical world or of a sensor: one of the plant's fault keys."""
+
     def setting(self) -> tuple[str, float]:
         """The plant's key, and its value while the fault lasts; zero mends it."""
         raise NotImplementedError
@@ -77,7 +87,7 @@ class _PlantFault(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True)
         effects.actuate(self.satellite, self.setting()[0], 0.0)
 
 
-class SensorStuck(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-stuck"):
+class SensorStuck(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-stuck"):
     """A device goes on reporting what it last reported."""
 
     device: str
@@ -86,7 +96,7 @@ class SensorStuck(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"fault.device.{self.device}.stuck", 1.0
 
 
-class SensorBias(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-bias"):
+class SensorBias(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-bias"):
     """A device reports too much by ``bias``, in its own unit."""
 
     device: str
@@ -96,7 +106,7 @@ class SensorBias(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=T
         return f"fault.device.{self.device}.bias", self.bias
 
 
-class SensorNoise(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-noise"):
+class SensorNoise(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-noise"):
     """A device's values scatter by ``sigma``, in its own unit."""
 
     device: str
@@ -106,7 +116,7 @@ class SensorNoise(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"fault.device.{self.device}.noise", self.sigma
 
 
-class SensorSilent(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-silent"):
+class SensorSilent(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-silent"):
     """A device does not answer."""
 
     device: str
@@ -115,7 +125,7 @@ class SensorSilent(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only
         return f"fault.device.{self.device}.silent", 1.0
 
 
-class LoadShort(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="load-short"):
+class LoadShort(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="load-short"):
     """A load draws more than it should, while its switch is closed."""
 
     load: Name
@@ -125,14 +135,14 @@ class LoadShort(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return f"fault.load.{self.load}.short_watts", self.watts
 
 
-class PumpStop(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="pump-stop"):
+class PumpStop(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="pump-stop"):
     """The pump stands still, whatever duty it is given."""
 
     def setting(self) -> tuple[str, float]:
         return "fault.pump.stopped", 1.0
 
 
-class RadiatorLoss(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="radiator-loss"):
+class RadiatorLoss(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="radiator-loss"):
     """A part of the radiator no longer radiates."""
 
     lost_ratio: Ratio
@@ -141,7 +151,7 @@ class RadiatorLoss(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only
         return "fault.radiator.lost_ratio", self.lost_ratio
 
 
-class LaserMispointing(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="laser-mispointing"):
+class LaserMispointing(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="laser-mispointing"):
     """A terminal looks beside where its gimbal says."""
 
     laser: Name
@@ -151,7 +161,7 @@ class LaserMispointing(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_
         return f"fault.laser.{self.laser}.mispointing_radians", self.offset_radians
 
 
-class LinkOutage(_PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="link-outage"):
+class LinkOutage(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="link-outage"):
     """A link is down, whatever the geometry."""
 
     link: Literal["optical", "antenna"]
@@ -165,6 +175,7 @@ class ProcessKill(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True,
 
     service: str = ""
     lasts: ClassVar[bool] = False
+    needs: ClassVar[Need] = "processes"
 
     def begin(self, effects: Effects) -> None:
         effects.kill(self.satellite, self.service)
@@ -172,6 +183,8 @@ class ProcessKill(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True,
 
 class DiskFull(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="disk-full"):
     """Nothing more fits on the satellite's disk."""
+
+    needs: ClassVar[Need] = "disks"
 
     def begin(self, effects: Effects) -> None:
         effects.fill_disk(self.satellite, full=True)
@@ -185,6 +198,7 @@ class ClockJump(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, t
 
     seconds: float
     lasts: ClassVar[bool] = False
+    needs: ClassVar[Need] = "clocks"
 
     def begin(self, effects: Effects) -> None:
         effects.jump_clock(self.satellite, self.seconds)
@@ -196,6 +210,7 @@ class BitFlip(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag
     link: Literal["optical", "antenna"] = "optical"
     count: Annotated[int, Meta(ge=1)] = 1
     lasts: ClassVar[bool] = False
+    needs: ClassVar[Need] = "links"
 
     def begin(self, effects: Effects) -> None:
         effects.flip_bits(self.satellite, self.link, self.count)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 import numpy as np
+import structlog
 
 from hil.fault_schedule import FaultSchedule, PlantEffects
-from hil.faults import Fault, load_faults
+from hil.faults import Fault, Need, load_faults
 from hil.plant.plant import Plant
 from hil.plant.server import GateSettings, PlantServer
 from skyrack import files
@@ -80,12 +81,13 @@ async def _serve(
         loop.add_signal_handler(number, task.cancel)  # type: ignore[union-attr]
     try:
         await server.open(gates)
+        schedule = _schedule(server, faults)
         if ready is not None:
             temporary = ready.with_name(f"{ready.name}.{os.getpid()}.tmp")
             temporary.write_text(json.dumps({"url": bind, "gates": server.gate_ports()}), encoding="utf-8")
             temporary.replace(ready)
         async with asyncio.TaskGroup() as group:
-            group.create_task(FaultSchedule(faults, plant.time).run(server.clock, _ServerEffects(server)))
+            group.create_task(schedule.run(server.clock))
             group.create_task(server.run(step))
     except asyncio.CancelledError:
         pass
@@ -93,8 +95,19 @@ async def _serve(
         await server.close()
 
 
+def _schedule(server: PlantServer, faults: tuple[Fault, ...]) -> FaultSchedule:
+    """Take the faults that this process can do; who runs the other processes does the others."""
+    effects = _ServerEffects(server)
+    for fault in faults:
+        if fault.needs not in effects.can:
+            structlog.get_logger("plant").info("fault_left_to_others", kind=fault.__struct_config__.tag)
+    return FaultSchedule([fault for fault in faults if fault.needs in effects.can], server.plant.time, effects)
+
+
 class _ServerEffects(PlantEffects):
     """Faults of the physical world, and of the links behind the gates."""
+
+    can: frozenset[Need] = frozenset({"plant", "links"})
 
     def __init__(self, server: PlantServer) -> None:
         super().__init__(server.plant.actuate)

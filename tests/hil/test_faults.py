@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hil.fault_schedule import FaultSchedule, PlantEffects
-from hil.faults import BitFlip, ClockJump, DiskFull, PumpStop, load_faults, parse_faults
+from hil.faults import BitFlip, ClockJump, DiskFull, Need, PumpStop, load_faults, parse_faults
 from hil.plant.plant import Plant
 from skyrack.clock import MissionClock
 from skyrack.errors import UserError
@@ -73,21 +72,22 @@ def test_everything_physical_acts_on_the_plant(make_plant: MakePlant, tmp_path: 
     path = tmp_path / "faults.toml"
     path.write_text(EVERYTHING, encoding="utf-8")
     plant = make_plant()
-    schedule = FaultSchedule(load_faults(path), plant.time)
-    effects = PlantEffects(plant.actuate)
-    assert schedule.apply(plant.time, effects) == []
-    assert len(schedule.apply(plant.time + 1.0, effects)) == 9
+    schedule = FaultSchedule(load_faults(path), plant.time, PlantEffects(plant.actuate))
+    assert schedule.apply(plant.time) == []
+    assert len(schedule.apply(plant.time + 1.0)) == 9
     assert plant.device_faults("sat-1")["array.bias"] == -3.0
     assert plant.outage["optical"][0]
     assert not plant.outage["optical"][1]
     plant.step()
     assert plant.read("sat-1", "load.node-1.watts") == 2060.0
-    assert len(schedule.apply(plant.time + 61.0, effects)) == 1
+    assert len(schedule.apply(plant.time + 61.0)) == 1
     assert not plant.outage["optical"][0]
     assert schedule.next_seconds == float("inf")
 
 
 class Recorder(PlantEffects):
+    can: frozenset[Need] = frozenset({"plant", "links", "disks", "clocks"})
+
     def __init__(self) -> None:
         super().__init__(lambda *_: None)
         self.done: list[tuple[object, ...]] = []
@@ -112,7 +112,7 @@ def test_other_rooms_take_part_through_effects_in_mission_time() -> None:
 
     async def test() -> float:
         clock = MissionClock.starting_at(1000.0)
-        await FaultSchedule(faults, 1000.0).run(clock, effects)
+        await FaultSchedule(faults, 1000.0, effects).run(clock)
         return clock.now()
 
     assert run_virtually(test) == 1015.0
@@ -121,13 +121,13 @@ def test_other_rooms_take_part_through_effects_in_mission_time() -> None:
 
 def test_a_run_that_cannot_says_so() -> None:
     effects = PlantEffects(lambda *_: None)
-    with pytest.raises(UserError, match="this run cannot fill disks"):
-        DiskFull(satellite="a", at_seconds=0.0).begin(effects)
+    with pytest.raises(UserError, match="disk-full of a: this run has no disks; it has plant"):
+        FaultSchedule([DiskFull(satellite="a", at_seconds=0.0)], 0.0, effects)
 
 
 def test_a_fault_of_something_that_is_not_there_is_said(make_plant: MakePlant) -> None:
     with pytest.raises(UserError, match="sat-1, sat-2"):
-        PumpStop(satellite="sat-3", at_seconds=0.0).begin(PlantEffects(make_plant().actuate))
+        FaultSchedule([PumpStop(satellite="sat-3", at_seconds=9.0)], 0.0, PlantEffects(make_plant().actuate))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,3 @@ def test_wrong_files_are_answered_in_one_sentence(table: dict[str, object], says
         parse_faults([{"satellite": "a", "at_seconds": 1.0, **table}], "faults.toml")
     assert "faults[0]" in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_asyncio_is_not_needed_for_nothing() -> None:
-    asyncio.run(FaultSchedule((), 0.0).run(MissionClock(MissionClock.starting_at(0.0).anchor), Recorder()))
