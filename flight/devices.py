@@ -86,7 +86,9 @@ class DeviceRegistry:
             return factory(name, settings, self.environment)
         except (DeviceError, LookupError, ValueError, TypeError, OSError) as error:
             # Drivers are other people's code: their settings are theirs to check, and what they raise is theirs.
-            raise DeviceError(f"{name}: {error.args[0] if error.args else error!r}") from error
+            # str of a LookupError is its message in quotes.
+            reason = error.args[0] if isinstance(error, LookupError) and error.args else error
+            raise DeviceError(f"{name}: {reason}") from error
 
     async def close(self) -> None:
         """Close the devices that can be closed."""
