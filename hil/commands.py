@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 import sys
@@ -143,3 +144,27 @@ def run(constellation: str, rate: float, broker: str, name: str | None, limit: f
         raise click.ClickException(str(error)) from None
     show_outcome(outcome, as_json=as_json)
     sys.exit(1 if outcome.problem else 0)
+
+
+BENCHES = ("bus", "plant", "twin", "footprint")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@_json
+def bench(names: tuple[str, ...], as_json: bool) -> None:
+    """Measure bus, plant, twin and footprint, each beside its baseline in the same run."""
+    from hil.bench.present import show_bench
+
+    for name in names:
+        if name not in BENCHES:
+            raise click.BadParameter(f"there is no bench {name}; there are {', '.join(BENCHES)}")
+    found = {}
+    for name in names or BENCHES:
+        click.echo(f"measuring {name}", err=True)
+        found[name] = importlib.import_module(f"hil.bench.{name}").run_bench()
+        if not as_json:
+            show_bench(name, found[name])
+    if as_json:
+        json.dump(found, sys.stdout, indent=1)
+        sys.stdout.write("\n")
