@@ -164,7 +164,14 @@ class Bus:
 
     def subscribe_raw(self, source_services: tuple[str, ...], handler: RawHandler) -> None:
         """Call ``handler(topic, header, payload)`` with everything that these services publish."""
-        self._subscribe(lambda subscriber: subscriber.subscribe_raw(handler), *source_services)
+
+        def guarded(topic: bytes, header: bytes, payload: bytes) -> None:
+            try:
+                handler(topic, header, payload)
+            except Exception as error:  # noqa: BLE001 - one bad message must not end the service
+                self._failed(getattr(handler, "__qualname__", repr(handler)), error)
+
+        self._subscribe(lambda subscriber: subscriber.subscribe_raw(guarded), *source_services)
 
     def inject(self, topic: bytes, header: bytes, payload: bytes) -> None:
         """Take a message as if it had come from its publisher: for replays."""

@@ -41,7 +41,7 @@ class Pump:
 
     def start(self) -> None:
         self._running = True
-        self._loop.add_reader(self.socket.FD, self._drain)
+        self._loop.add_reader(self.socket.FD, self._on_signal)
         self.look_again()
 
     def look_again(self) -> None:
@@ -67,6 +67,17 @@ class Pump:
         self._pending = False
         self._drain()
 
+    def _on_signal(self) -> None:
+        if self._writable is not None:
+            self._drain()
+            return
+        # There most likely is a message: asking first would only delay it.
+        try:
+            self._receive()
+        except zmq.Again:
+            return
+        self._read_the_rest()
+
     def _drain(self) -> None:
         if not self._running:
             return
@@ -75,12 +86,15 @@ class Pump:
             self._writable()
         if not events & zmq.POLLIN:
             return
-        receive = self._receive
-        receive()
+        self._receive()
+        self._read_the_rest()
+
+    def _read_the_rest(self) -> None:
         # Asking whether there is more costs less than the exception that says there is not; for a burst it is the other
         # way round.
         if not self._running or not self._get(zmq.EVENTS) & zmq.POLLIN:
             return
+        receive = self._receive
         try:
             for _ in range(MESSAGES_PER_TURN - 1):
                 receive()

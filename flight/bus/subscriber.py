@@ -71,7 +71,9 @@ class Subscriber:
         self._streams: dict[tuple[bytes, str], _Stream] = {}
         self._prefixes: set[bytes] = set()
         self._raw: list[RawHandler] = []
-        self._held: deque[tuple[bytes, bytes, bytes]] | None = None
+        # Topics of which a good message has come.
+        self._known: set[bytes] = set()
+        self._deliver: Callable[..., None] = self.take
         self.pump = Pump(loop, socket, self._receive)
 
     def subscribe(self, source: str, message_type: type[Message], handler: Handler, key: str | None) -> None:
@@ -109,9 +111,10 @@ class Subscriber:
 
     def disconnect(self, address: str) -> None:
         """Let go of a publisher; what it has sent is kept and handled in the loop's next turn."""
-        self._held = deque() if self._held is None else self._held
+        held: deque[tuple[bytes, bytes, bytes]] = deque()
+        self._deliver = lambda *frames: held.append(frames)
         self.pump.read_all()
-        held, self._held = self._held, None
+        self._deliver = self.take
         # A publisher that died without saying so has ended the connection already.
         with contextlib.suppress(zmq.ZMQError):
             self._socket.disconnect(address)
@@ -122,40 +125,30 @@ class Subscriber:
             self.take(*held.popleft())
 
     def _receive(self) -> None:
-        """One message, which is one [topic][Header][payload], or several of them for a newcomer."""
+        """One [topic][Header][payload]; what a newcomer gets is several of them in one message."""
         recv = self._recv
         topic = recv(_NOBLOCK)
-        if (topic == NULL_TOPIC or not topic.endswith(b"\0")) and self._skip_if_malformed(topic):
+        if topic not in self._known:
+            self._receive_unknown(topic)
             return
-        header = recv(_NOBLOCK)
-        frame = recv(_NOBLOCK, copy=False)
-        if frame.more:
-            self._receive_several([topic, header, frame.bytes])
-        elif self._held is not None:
-            self._held.append((topic, header, frame.bytes))
-        else:
-            self.take(topic, header, frame.bytes)
-
-    def _receive_several(self, frames: list[bytes]) -> None:
-        frames.extend(self._socket.recv_multipart(_NOBLOCK))
-        if len(frames) % 3:
-            self._malformed("", f"a message of {len(frames)} frames; it must be [topic][Header][payload]")
+        # Where the message ends is not asked, as it costs a third of all: frames left over have no known topic.
+        try:
+            header = recv(_NOBLOCK)
+            payload = recv(_NOBLOCK)
+        except zmq.Again:
+            self._malformed("", f"a message that ends after {topic[:80]!r}; it must be [topic][Header][payload]")
             return
-        for index in range(0, len(frames), 3):
-            triple = (frames[index], frames[index + 1], frames[index + 2])
-            if self._held is not None:
-                self._held.append(triple)
-            else:
-                self.take(*triple)
+        self._deliver(topic, header, payload)
 
-    def _skip_if_malformed(self, topic: bytes) -> bool:
-        count = 1
+    def _receive_unknown(self, topic: bytes) -> None:
+        frames = [topic]
         while self._socket.get(zmq.RCVMORE):
-            self._recv(_NOBLOCK)
-            count += 1
-        if topic != NULL_TOPIC or count > 1:
-            self._malformed("", f"{count} frames that begin with {topic[:80]!r}, which is not a topic")
-        return True
+            frames.append(self._recv(_NOBLOCK))
+        if len(frames) % 3 == 0:
+            for index in range(0, len(frames), 3):
+                self._deliver(*frames[index : index + 3])
+        elif frames != [NULL_TOPIC]:
+            self._malformed("", f"{len(frames)} frames that begin with {topic[:80]!r}: not [topic][Header][payload]")
 
     def _malformed(self, source: str, reason: str) -> None:
         self._counters.malformed += 1
@@ -211,4 +204,5 @@ class Subscriber:
                 stream.parse = subscription.message_type.FromString
                 stream.state = is_state(subscription.message_type)
         self._streams[topic, source] = stream
+        self._known.add(topic)
         return stream

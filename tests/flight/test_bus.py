@@ -280,6 +280,7 @@ TOPIC = topic_of("skyrack.v1.PowerStatus")
         [TOPIC, GOOD_HEADER, b"\xff\xff\xff"],
         [TOPIC, GOOD_HEADER, b"", b"more"],
         [TOPIC, GOOD_HEADER, b"", b"more", b"and more"],
+        [b"skyrack.v1.PowerStatus/known\0", GOOD_HEADER, b"\xff", b"more", b"and more"],
         [b"skyrack.v1.PowerStatus/\xff\0", GOOD_HEADER, b""],
     ],
 )
@@ -298,6 +299,27 @@ def test_malformed_frames_are_counted_told_and_dropped(frames: list[bytes]) -> N
             await net.clock.sleep(1.0)
         assert charges(heard) == [0.5]
         assert compute.counters.malformed == len(net.malformed) == 1
+
+    fly(test)
+
+
+@pytest.mark.parametrize("frames", [[TOPIC], [TOPIC, GOOD_HEADER]])
+def test_messages_that_end_early_are_counted_too(frames: list[bytes]) -> None:
+    async def test(net: Net) -> None:
+        compute = await net.open("compute")
+        heard = listen(compute, "rogue")
+        with net.context.socket(zmq.PUB) as rogue:
+            rogue.bind(net.endpoints.pub("rogue"))
+            assert net.endpoints.rendezvous is not None
+            net.endpoints.rendezvous.arrive("rogue")
+            await net.clock.sleep(1.0)
+            rogue.send_multipart(frames)
+            await net.clock.sleep(1.0)
+            good = Header(source="rogue", incarnation=2, sequence=1).SerializeToString()
+            rogue.send_multipart([TOPIC, good, status(0.5).SerializeToString()])
+            await net.clock.sleep(1.0)
+        assert charges(heard) == [0.5]
+        assert compute.counters.malformed == 1
 
     fly(test)
 
@@ -400,7 +422,7 @@ def test_misuse_is_told() -> None:
     fly(test)
 
 
-def test_deliveries_come_in_the_same_order_in_every_run() -> None:
+def test_deliveries_come_in_the_same_order_in_every_run() -> None:  # noqa: C901 - a story with five services
     def once() -> list[tuple[str, str, int, int, float]]:
         log: list[tuple[str, str, int, int, float]] = []
         names = ["power", "thermal", "compute", "laser", "gateway"]

@@ -138,7 +138,7 @@ def test_socket_paths_that_are_too_long_are_said_in_a_sentence() -> None:
 def test_a_directory_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:
     async def main() -> None:
         bus, _ = subscriber(tmp_path / "absent")
-        with pytest.raises(BusError, match="compute cannot bind ipc:.*its directory must exist"):
+        with pytest.raises(BusError, match=r"compute cannot bind ipc:.*its directory must exist"):
             await bus.open()
         await bus.close()
 

@@ -184,9 +184,9 @@ def test_refusals_carry_the_reason() -> None:
             await pair.compute.request("power", switch("wrong"), 1.0)
         assert [where for where, _ in errors] == ["SetLoadSwitch", "SetLoadSwitch"]
         assert pair.power.counters.handler_errors == 2
-        with pytest.raises(RequestRefused, match="power has no command Ping; it has SetLoadSwitch"):
+        with pytest.raises(RequestRefused, match=r"power has no command Ping; it has SetLoadSwitch"):
             await pair.compute.request("power", PingRequest(), 1.0)
-        with pytest.raises(LookupError, match="thermal has no command that takes a skyrack.v1.SetLoadSwitchRequest"):
+        with pytest.raises(LookupError, match=r"thermal has no command that takes a skyrack.v1.SetLoadSwitchRequest"):
             await pair.compute.request("thermal", switch(), 1.0)
 
     fly(test)
@@ -238,7 +238,7 @@ def test_no_request_hangs_however_sends_and_arrivals_interleave(tmp_path: Path) 
 
         await asyncio.gather(*(ask(worker) for worker in range(10)))
         async with asyncio.timeout(10):
-            while last < 2000:
+            while last < 2000:  # noqa: ASYNC110 - nothing tells but the count
                 await asyncio.sleep(0.01)
         assert compute.counters.missed == 0
         await compute.close()

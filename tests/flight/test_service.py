@@ -411,7 +411,7 @@ def test_wrong_declarations_are_refused() -> None:
     with pytest.raises(ValueError, match="period must be above 0"):
         every(seconds=0)
     with pytest.raises(
-        LookupError, match="the contract has no command OpenPodBayDoors for power; it has .*SetLoadSwitch"
+        LookupError, match=r"the contract has no command OpenPodBayDoors for power; it has .*SetLoadSwitch"
     ):
 
         class Wrong(Service):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -64,7 +65,7 @@ def test_a_rate_that_is_no_rate_is_refused(rate: float) -> None:
         Anchor(0.0, 0.0, rate)
 
 
-def test_anchor_survives_its_file(tmp_path) -> None:
+def test_anchor_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "clock.json"
     anchor = Anchor.here(EPOCH, 60.0)
     write_anchor(path, anchor)
@@ -72,7 +73,7 @@ def test_anchor_survives_its_file(tmp_path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["clock.json"]
 
 
-def test_a_restarted_process_rejoins_the_time_line(tmp_path) -> None:
+def test_a_restarted_process_rejoins_the_time_line(tmp_path: Path) -> None:
     path = tmp_path / "clock.json"
     write_anchor(path, Anchor.here(EPOCH, 60.0))
     first, second = MissionClock.from_file(path), MissionClock.from_file(path)
@@ -80,13 +81,13 @@ def test_a_restarted_process_rejoins_the_time_line(tmp_path) -> None:
     assert before <= second.now() <= before + 60.0
 
 
-def test_a_step_of_the_time_of_day_moves_nobody(monkeypatch) -> None:
+def test_a_step_of_the_time_of_day_moves_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     anchor = Anchor.here(EPOCH)
     monkeypatch.setattr(time, "time", lambda: anchor.host_time_seconds - 86400.0)
     assert MissionClock(anchor).now() >= EPOCH
 
 
-def test_after_a_reboot_the_time_of_day_leads(monkeypatch) -> None:
+def test_after_a_reboot_the_time_of_day_leads(monkeypatch: pytest.MonkeyPatch) -> None:
     anchor = Anchor.here(EPOCH)
     monkeypatch.setattr(clock_module, "_boot_id", lambda: "another boot")
     monkeypatch.setattr(time, "time", lambda: anchor.host_time_seconds + 500.0)
@@ -104,7 +105,7 @@ def test_after_a_reboot_the_time_of_day_leads(monkeypatch) -> None:
         ('{"mission_time_seconds": 1, "host_time_seconds": 2, "rate": 0}', "must be above 0"),
     ],
 )
-def test_a_broken_clock_file_is_said_in_a_sentence(tmp_path, text: str, expected: str) -> None:
+def test_a_broken_clock_file_is_said_in_a_sentence(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "clock.json"
     path.write_text(text)
     with pytest.raises(UserError, match=expected) as raised:
@@ -112,12 +113,12 @@ def test_a_broken_clock_file_is_said_in_a_sentence(tmp_path, text: str, expected
     assert str(path) in str(raised.value)
 
 
-def test_a_missing_clock_file_is_said_in_a_sentence(tmp_path) -> None:
+def test_a_missing_clock_file_is_said_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no clock file"):
         read_anchor(tmp_path / "clock.json")
 
 
-def test_an_anchor_without_the_newer_fields_is_read(tmp_path) -> None:
+def test_an_anchor_without_the_newer_fields_is_read(tmp_path: Path) -> None:
     path = tmp_path / "clock.json"
     path.write_text(json.dumps({"mission_time_seconds": 1.0, "host_time_seconds": 2, "rate": 60}))
     assert read_anchor(path) == Anchor(1.0, 2.0, 60.0)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -84,7 +86,7 @@ def test_executor_calls_run_here_and_now() -> None:
         lambda loop: loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0)),
     ],
 )
-def test_what_belongs_to_the_host_is_refused(start) -> None:
+def test_what_belongs_to_the_host_is_refused(start: Callable[[Any], Awaitable[Any]]) -> None:
     async def main() -> None:
         with pytest.raises(RefusedInVirtualTimeError, match="cannot run in virtual time"):
             await start(asyncio.get_running_loop())
