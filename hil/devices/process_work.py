@@ -76,8 +76,13 @@ class ProcessWork:
         started.keep()
         command = [sys.executable, "-I", "-S", "-c", _SHIM, str(_ROOT), str(directory)]
         with (directory / "shim.log").open("ab") as log:
-            started._shim = subprocess.Popen(  # noqa: SLF001 - its own
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={}, start_new_session=True
+            started._shim = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"SKYRACK_SHIM": token},
+                start_new_session=True,
             )
         return started
 
@@ -141,7 +146,8 @@ class ProcessWork:
             if tree.is_alive(pid, start, status.boot_id):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
-        tree.kill_marked(self.meter.token)
+        tree.kill_marked(f"SKYRACK_SHIM={self.meter.token}")
+        tree.kill_marked(f"SKYRACK_WORK={self.meter.token}")
 
     def report(self) -> WorkReport:
         """What is known of it."""

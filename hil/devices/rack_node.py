@@ -185,5 +185,5 @@ def _hidden(environment: DeviceEnvironment) -> list[str]:
 def rack_node(name: str, settings: Mapping[str, object], environment: DeviceEnvironment) -> ProcessRackNode:
     """Entry point ``process.rack_node``. It has no settings."""
     if settings:
-        raise DeviceError(f"{name}: no setting {sorted(settings)[0]!r}; process.rack_node has none")
+        raise DeviceError(f"{name}: no setting {min(settings)!r}; process.rack_node has none")
     return ProcessRackNode(name, Ratings.of(name, environment), environment)

@@ -31,13 +31,13 @@ class Meters:
         self.cpu_seconds = max(self.cpu_seconds, used)
         self.memory_bytes = tree.memory_bytes(pids)
         order = self.order
+        if len(pids) > order.processes:
+            self._broken("processes", f"it started {len(pids)} processes; {order.processes} are the most")
         if 0 < order.memory_bytes < self.memory_bytes:
             used_mib, asked_mib = self.memory_bytes / 2**20, order.memory_bytes / 2**20
             self._broken("memory", f"it used {used_mib:.0f} MiB of memory; it asked for {asked_mib:.0f} MiB")
         if 0 < order.limit_seconds < run_seconds:
             self._broken("time", f"it ran into its limit of {order.limit_seconds:.3g} s of the node's time")
-        if len(pids) > order.processes:
-            self._broken("processes", f"it started {len(pids)} processes; {order.processes} are the most")
         if order.disk_bytes and now - self._disk_at >= DISK_PERIOD_SECONDS:
             self.read_disk(now)
 

@@ -200,7 +200,7 @@ class Shim:
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
-        tree.kill_marked(self._order.token)
+        tree.kill_marked(f"SKYRACK_WORK={self._order.token}")
         self._meters.read_disk(time.monotonic())
 
     def _drain(self, selector: selectors.BaseSelector, logs: dict[str, _Log]) -> None:

@@ -147,9 +147,9 @@ def kill_descendants(root: int, rounds: int = 50) -> bool:
     return False
 
 
-def marked(token: str) -> list[int]:
-    """Processes in whose environment the token stands: what a job started, wherever it hides in the tree."""
-    needle = token.encode()
+def marked(mark: str) -> list[int]:
+    """Processes in whose environment this stands: what a job started, wherever it hides in the tree."""
+    needle = mark.encode()
     found = []
     for pid in _all_pids():
         if pid != os.getpid():
@@ -159,10 +159,10 @@ def marked(token: str) -> list[int]:
     return found
 
 
-def kill_marked(token: str, rounds: int = 20) -> None:
-    """SIGKILL all that carry the token."""
+def kill_marked(mark: str, rounds: int = 20) -> None:
+    """SIGKILL all that carry the mark."""
     for _ in range(rounds):
-        found = [pid for pid in marked(token) if (item := process(pid)) is not None and item.state not in "ZX"]
+        found = [pid for pid in marked(mark) if (item := process(pid)) is not None and item.state not in "ZX"]
         if not found:
             return
         send(found, signal.SIGKILL)
