@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from flight.bus import BusError
 from flight.executive.modes import Mode
+from skyrack.v1 import power_pb2
 
 if TYPE_CHECKING:
     from flight.executive.memory import Memory
+    from flight.service import Service
 
 SetSwitch = Callable[[str, bool], Awaitable[str]]
 """Set a load's switch (true is closed); returns why that was not possible, or nothing."""
@@ -50,3 +53,12 @@ class RackSwitches:
             return not problems
         finally:
             self._busy = False
+
+
+async def set_load_switch(service: Service, load: str, closed: bool) -> str:
+    """Have power set a load's switch (true is closed); why that was not possible, or nothing."""
+    try:
+        answer = await service.request("power", power_pb2.SetLoadSwitchRequest(load=load, closed=closed))
+    except BusError as error:
+        return str(error)
+    return "" if answer.ok else str(answer.reason)

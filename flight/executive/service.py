@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flight.bus import BusError
@@ -11,7 +12,7 @@ from flight.executive.heartbeat import Heartbeat
 from flight.executive.keeper import Keeper
 from flight.executive.limits import LimitsInForce
 from flight.executive.modes import Cause, Mode, after, at_start
-from flight.executive.rack import RackSwitches
+from flight.executive.rack import RackSwitches, set_load_switch
 from flight.executive.restarts import Escalation, escalate
 from flight.executive.rules import Action, Rule
 from flight.executive.sd_notify import Notifier
@@ -68,7 +69,9 @@ class Executive(Service):
         self.keeper = Keeper(self.supervision, launcher, self._ping, self.spawn, self)
         self.limits = LimitsInForce(context.satellite_file, self._memory, rules)
         self._limit_guard = Guard(self, self.limits, self._memory, self._act)
-        self._rack = RackSwitches([node.name for node in context.satellite_file.nodes], self._memory, self._open_load)
+        self._rack = RackSwitches(
+            [node.name for node in context.satellite_file.nodes], self._memory, partial(set_load_switch, self)
+        )
         device = context.board.watchdog_device if context.board is not None else ""
         self._heartbeat = Heartbeat(device, notifier or Notifier({}), self._is_well)
         self._boot: asyncio.Task[Any] | None = None
@@ -197,16 +200,6 @@ class Executive(Service):
             self._begin_boot()
         return True
 
-    async def _open_load(self, load: str, closed: bool) -> str:
-        """Set a load switch; why not, or nothing."""
-        from skyrack.v1 import power_pb2
-
-        try:
-            answer = await self.request("power", power_pb2.SetLoadSwitchRequest(load=load, closed=closed))
-        except BusError as error:
-            return str(error)
-        return "" if answer.ok else str(answer.reason)
-
     # Fault rules and telemetry.
 
     def _act(self, rule: Rule, target: str) -> None:
@@ -220,7 +213,7 @@ class Executive(Service):
                 self.spawn(self._open_by_rule(rule, target), f"rule {rule.name}")
 
     async def _open_by_rule(self, rule: Rule, load: str) -> None:
-        problem = await self._open_load(load, closed=False)
+        problem = await set_load_switch(self, load, closed=False)
         if problem:
             self.event("fault_rule_failed", Severity.SEVERITY_ERROR, f"{load} stays closed: {problem}", rule=rule.name)
 
@@ -240,16 +233,8 @@ class Executive(Service):
             self.event("rack_switched", Severity.SEVERITY_WARNING, text, closed=closed)
 
     def _publish_status(self) -> None:
-        self.publish(
-            status_message(
-                self.supervision,
-                self._memory,
-                self._mode,
-                self._reason,
-                now=self.clock.now(),
-                started_at=self._started_at,
-            )
-        )
+        times = {"now": self.clock.now(), "started_at": self._started_at}
+        self.publish(status_message(self.supervision, self._memory, self._mode, self._reason, **times))
 
     def _save(self) -> None:
         try:

@@ -193,7 +193,10 @@ async def test_it_ends_within_two_seconds_and_leaves_nothing(tmp_path: Path) -> 
         os.kill(processes["thermal"], signal.SIGSTOP)  # one that will not end by itself
         assert flown.process is not None
         flown.process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(flown.process.wait, 2.5) == 0
+        begin = asyncio.get_running_loop().time()
+        assert await asyncio.to_thread(flown.process.wait, 10) == 0
+        # Two seconds, and what a busy machine may add.
+        assert asyncio.get_running_loop().time() - begin < 4
         assert not any(alive(pid) for pid in processes.values())
 
 
@@ -203,7 +206,7 @@ async def test_a_dead_zygote_ends_the_executive(tmp_path: Path) -> None:
         await flown.until(lambda: flown.status.mode == MODE_NOMINAL)
         os.kill(children(flown.pid)["sat-1.zygote"], signal.SIGKILL)
         assert flown.process is not None
-        await asyncio.to_thread(flown.process.wait, 5)
+        await asyncio.to_thread(flown.process.wait, 20)
 
 
 @in_a_loop
@@ -254,3 +257,17 @@ async def test_systemd_and_the_watchdog_are_served(tmp_path: Path) -> None:
     assert len(written) > 3
     assert written[:-1].strip(b"\0") == b""
     assert written[-1:] == b"V", "a clean end stops the watchdog"
+
+
+@in_a_loop
+async def test_an_executive_that_slept_blames_nobody(tmp_path: Path) -> None:
+    async with satellite(tmp_path) as (flown, bus):
+        await flown.until(lambda: flown.status.mode == MODE_NOMINAL)
+        os.kill(flown.pid, signal.SIGSTOP)
+        await asyncio.sleep(4 * QUICK["ping_deadline_seconds"])
+        os.kill(flown.pid, signal.SIGCONT)
+        await bus.request("executive", common_pb2.PingRequest(), 10)
+        slept_until = flown.status.mission_time_seconds
+        await flown.until(lambda: flown.status.mission_time_seconds > slept_until)
+        assert flown.event("service_hung") is None
+        assert [service.restarts_total for service in flown.status.services] == [0, 0]
