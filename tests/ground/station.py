@@ -25,7 +25,7 @@ from skyrack.delivery import DeliverySettings
 from skyrack.signing import KeyRing, SigningKey, provision
 
 BROKERS = ("amqtt", "mosquitto")
-_WAIT_SECONDS = 30.0
+_WAIT_SECONDS = 60.0
 
 
 def free_port() -> int:

@@ -70,11 +70,11 @@ def test_no_accepted_job_is_lost_when_the_ground_is_killed_again_and_again(stati
     submitter = threading.Thread(target=submit)
     submitter.start()
     try:
-        for kills in range(1, 4):
-            station.eventually(lambda kills=kills: len(accepted) >= 6 * kills, "jobs are accepted")
+        for kills in range(1, 3):
+            station.eventually(lambda kills=kills: len(accepted) >= 5 * kills, "jobs are accepted")
             station.kill("ground")
             url[0] = station.start_ground()
-        station.eventually(lambda: len(accepted) >= 24, "jobs are accepted")
+        station.eventually(lambda: len(accepted) >= 16, "jobs are accepted")
     finally:
         stop.set()
         submitter.join()
