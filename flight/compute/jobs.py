@@ -51,12 +51,15 @@ class Jobs:
 
     async def restore(self) -> None:
         """Remember what was kept, and let nodes forget work whose end is kept already."""
+        untold = {item.job_id for item in await self._store.outbox(limit=-1)}
         self.totals = await self._store.totals()
         for record in await self._store.jobs():
             self._all[record.job_id] = record
             self._next_sequence = max(self._next_sequence, record.sequence + 1)
             if not record.state.final:
                 self.open[record.job_id] = record
+            elif record.job_id not in untold:
+                await self.clean(record.job_id, record.attempt)
             if record.node not in self._nodes:
                 continue
             if record.state is not JobState.RUNNING:
@@ -232,10 +235,10 @@ class Jobs:
         )
 
     async def clean(self, job_id: str, attempt: int) -> None:
-        """The gateway has the final status: the attempt's directory may go."""
+        """The gateway has the final status and the result: the attempt's files may go."""
         record = self._all.get(job_id)
         if record is None or record.attempt != attempt or not record.state.final:
             return
         await asyncio.get_running_loop().run_in_executor(None, self._dirs.remove, record)
-        for work_id in await self._store.forget_old():
-            self._dirs.remove_result(work_id)
+        for forgotten in await self._store.forget_old():
+            self._all.pop(forgotten, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
@@ -56,7 +57,7 @@ class Outbox:
             message_type=job_pb2.JobStatus.DESCRIPTOR.full_name,
             payload=item.payload,
             key=item.key,
-            file_path=item.file_path,
+            file_path=_existing(item.file_path),
             job_id=item.job_id,
             attempt=item.attempt,
             file_content=item.file_content,
@@ -66,3 +67,8 @@ class Outbox:
         except BusError:
             return False
         return bool(answer.ok)
+
+
+def _existing(path: str) -> str:
+    """A result that the disk has lost must not hold up what stands behind it: its status still tells of it."""
+    return path if path and Path(path).is_file() else ""

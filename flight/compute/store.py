@@ -140,16 +140,16 @@ class JobStore:
         await self._database.write(transaction)
 
     async def forget_old(self) -> list[str]:
-        """Forget final jobs beyond the newest few hundred; their work ids."""
+        """Forget final jobs beyond the newest few hundred; their ids."""
 
         def transaction(connection: sqlite3.Connection) -> list[str]:
             rows = connection.execute(
                 "DELETE FROM jobs WHERE final = 1 AND sequence <= "
                 "(SELECT sequence FROM jobs WHERE final = 1 ORDER BY sequence DESC LIMIT 1 OFFSET ?) "
-                "RETURNING job_id, attempt",
+                "RETURNING job_id",
                 (_KEPT_FINAL,),
             ).fetchall()
-            return [f"{job_id}.{attempt}" for job_id, attempt in rows]
+            return [job_id for (job_id,) in rows]
 
         return await self._database.write(transaction)
 

@@ -126,14 +126,10 @@ class WorkDirs:
         return Result(digest, len(content), content=content), (OutputRecord("result.json", len(content), digest),)
 
     def remove(self, record: JobRecord) -> None:
-        """Remove an attempt's directory; its result stays."""
+        """Remove an attempt's directory and its result."""
         if self._base is not None:
             shutil.rmtree(self._directory(record), ignore_errors=True)
-
-    def remove_result(self, work_id: str) -> None:
-        """Remove a result."""
-        if self._base is not None:
-            (self._base / "results" / f"{work_id}.tar").unlink(missing_ok=True)
+            (self._base / "results" / f"{record.work_id}.tar").unlink(missing_ok=True)
 
     def _directory(self, record: JobRecord) -> Path:
         if self._base is None:

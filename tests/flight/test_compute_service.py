@@ -20,7 +20,7 @@ from flight.context import ServiceContext
 from flight.devices import DeviceRegistry
 from flight.hal import DeviceEnvironment
 from flight.meter import NullMeter
-from hil.devices.model_node import ModelRackNode, rack_node
+from hil.devices.model_node import rack_node
 from skyrack import files, virtual
 from skyrack.clock import MissionClock
 from skyrack.jobs import JobState, Standing, Verdict, advance, standing_of
@@ -410,5 +410,37 @@ def test_equal_runs_publish_equal_statuses() -> None:
     }
 
 
-def test_model_nodes_are_made_by_their_entry_point() -> None:
-    assert ModelRackNode.__doc__
+def test_a_restarted_service_goes_on_with_what_runs_and_what_waits(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        await bench.fly(30)
+        for number in range(3):
+            await bench.place(f"job-{number}", expected_seconds=500.0)
+        await bench.fly(100)
+        bench.gateway_up = False
+        await bench.compute.stop()
+        await bench.fly(60)
+        await bench.start()
+        await bench.fly(1500)
+        bench.gateway_up = True
+        await bench.fly(60)
+        for number in range(3):
+            assert bench.states(f"job-{number}") == [S.ACCEPTED, S.RUNNING, S.COMPLETED]
+            assert bench.last(f"job-{number}").preemptions == 0
+        assert not list((tmp_path / "compute").glob("results/*"))
+
+    flown(story, state_dir=tmp_path)
+
+
+def test_a_cancel_survives_a_restart(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        await bench.fly(30)
+        await bench.place("a", expected_seconds=5000.0)
+        await bench.fly(60)
+        assert (await bench.ask(compute_pb2.CancelJobRequest(job_id="a", reason="no more"))).ok
+        await bench.compute.stop()
+        await bench.start()
+        await bench.fly(60)
+        assert bench.states("a")[-1] is S.CANCELLED
+        assert bench.last("a").reason == "no more"
+
+    flown(story, state_dir=tmp_path)
