@@ -104,6 +104,8 @@ def _load(name: str) -> type[Service]:
 
     if name not in ALL_SERVICES:
         raise UserError(f"there is no service {name}; {suggest(name, ALL_SERVICES)}")
+    if name == "executive":
+        raise UserError("executive starts the other services and cannot be replayed alone; name one of those")
     importlib.import_module(f"flight.{name}.service")
     return registry[name]
 

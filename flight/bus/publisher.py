@@ -17,7 +17,7 @@ from skyrack.v1.common_pb2 import Header
 
 Tap = Callable[[bytes, bytes, bytes], None]
 
-_MORE = zmq.SNDMORE | zmq.NOBLOCK
+_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 _LAST = int(zmq.NOBLOCK)
 
 

@@ -15,6 +15,9 @@ import zmq
 # Messages read in one turn of the loop; the rest waits for the next turn, so that timers and other sockets get theirs.
 MESSAGES_PER_TURN = 64
 
+# As plain numbers: pyzmq's are enumerations, whose arithmetic takes longer than the calls that use them.
+_EVENTS, _READABLE, _WRITABLE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
+
 
 class Pump:
     """Calls ``receive`` until it raises zmq.Again, whenever the socket may have something.
@@ -81,10 +84,10 @@ class Pump:
     def _drain(self) -> None:
         if not self._running:
             return
-        events = self._get(zmq.EVENTS)
-        if events & zmq.POLLOUT and self._writable is not None:
+        events = self._get(_EVENTS)
+        if events & _WRITABLE and self._writable is not None:
             self._writable()
-        if not events & zmq.POLLIN:
+        if not events & _READABLE:
             return
         self._receive()
         self._read_the_rest()
@@ -92,7 +95,7 @@ class Pump:
     def _read_the_rest(self) -> None:
         # Asking whether there is more costs less than the exception that says there is not; for a burst it is the other
         # way round.
-        if not self._running or not self._get(zmq.EVENTS) & zmq.POLLIN:
+        if not self._running or not self._get(_EVENTS) & _READABLE:
             return
         receive = self._receive
         try:

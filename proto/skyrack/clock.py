@@ -136,17 +136,19 @@ class MissionClock:
         await self.sleep_until(self.now() + seconds) if seconds > 0 else await asyncio.sleep(0)
 
     async def sleep_until(self, mission_time_seconds: float) -> None:
-        if self.now() >= mission_time_seconds:
+        loop_time, when = self._loop_time, self.loop_time_of(mission_time_seconds)
+        if loop_time() >= when:
             await asyncio.sleep(0)
             return
         loop = asyncio.get_running_loop()
-        while self.now() < mission_time_seconds:
+        while loop_time() < when:  # asyncio may wake a clock tick early
             waiter: asyncio.Future[None] = loop.create_future()
-            handle = loop.call_at(self.loop_time_of(mission_time_seconds), _wake, waiter)
+            handle = loop.call_at(when, _wake, waiter)
             try:
                 await waiter
-            finally:
+            except BaseException:
                 handle.cancel()
+                raise
 
     def timeout(self, seconds: float) -> asyncio.Timeout:
         return asyncio.timeout(seconds / self.rate)
