@@ -175,6 +175,8 @@ def apply(record: JobRecord, change: Change, report: WorkReport | None = None) -
         record.outputs = report.outputs
     record.state, record.cause, record.reason = change.state, change.cause, change.reason
     record.version += 1
+    if change.state is JobState.RUNNING:
+        record.exit_code, record.stderr_tail, record.outputs = 0, "", ()
     if change.state is JobState.PREEMPTED and was_running:
         record.preemptions += 1
         record.losses += change.cause is JobCause.NODE_LOST

@@ -171,7 +171,7 @@ class ProcessRackNode:
 
 def _hidden(environment: DeviceEnvironment) -> list[str]:
     """What no job may see: state of the satellites here, keys, the home of whoever runs this, sockets."""
-    hidden = ["/tmp", "/run", str(Path.home())]  # noqa: S108 - hidden, not used
+    hidden = ["/tmp", "/run", "/dev/shm", str(Path.home())]  # noqa: S108 - hidden, not used
     state = environment.state_dir
     if state is not None:
         state = state.resolve()

@@ -98,7 +98,7 @@ def save(epoch: int, model: Arrays, velocity: Arrays) -> None:
 def main() -> int:
     """Train until the last epoch or SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=500)
+    parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--checkpoint-every", type=int, default=10)
     arguments = parser.parse_args()

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -28,6 +29,7 @@ class Process:
     cpu_seconds: float
 
 
+@cache
 def boot_id() -> str:
     """Identity of the kernel's boot; empty where there is none."""
     try:
