@@ -1,48 +1,45 @@
-"""How fast the twin flies, beside the same messages between services that do nothing."""
+"""How fast the twin flies, beside the same messages between services whose handlers are empty."""
 
 from __future__ import annotations
 
 import gc
+import math
+import random
 import statistics
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import zmq
 
 from flight.board import SERVICES
-from flight.bus import Bus, Endpoints
-from flight.bus.wire import split_topic
+from flight.bus import Endpoints
+from flight.bus.wire import split_topic, topic_of
+from flight.context import ServiceContext
+from flight.devices import DeviceRegistry
+from flight.hal import DeviceEnvironment
+from flight.meter import NullMeter
 from flight.process import EXECUTIVE, service_class
-from flight.service import ALL, registry
-from hil.twin.world import World
+from hil.bench.idle import Published, idle_class
+from hil.twin.world import Digest, World
 from skyrack import dictionary, files, logging, virtual
 from skyrack.clock import MissionClock
 from skyrack.satellite import load_constellation
-from skyrack.v1.common_pb2 import Header
+from skyrack.v1.common_pb2 import Header, Health
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from skyrack.satellite import ConstellationFile, SatelliteFile
 
 MISSION_SECONDS = 1200.0
+ACQUISITION_SECONDS = 60.0
+"""Services start, find each other and acquire their links within this time."""
+WARM_UP_SECONDS = 5.0
 REPETITIONS = 3
 MANY = 8
 TARGET_SPEED = 500.0
 TARGET_RATIO = 0.4
 NAMES = (EXECUTIVE, *SERVICES)
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A message as it was published: when, by whom, under which key."""
-
-    time_seconds: float
-    service: str
-    message: Message
-    key: str
+HEALTH = topic_of(Health.DESCRIPTOR.full_name)
 
 
 def constellation_of(count: int) -> tuple[ConstellationFile, dict[str, SatelliteFile]]:
@@ -62,63 +59,79 @@ def constellation_of(count: int) -> tuple[ConstellationFile, dict[str, Satellite
 
 
 def fly(count: int, heard: list[Published] | None = None) -> float:
-    """Host seconds that ``count`` satellites with all services need for :data:`MISSION_SECONDS`."""
+    """CPU seconds that ``count`` satellites with all services need for :data:`MISSION_SECONDS`.
+
+    What the services publish meanwhile, save health, is added to ``heard``.
+    """
     constellation, designs = constellation_of(count)
 
+    def listen(topic: bytes, header: bytes, payload: bytes) -> None:
+        if heard is not None and world.clock.now() >= begins and not topic.startswith(HEALTH):
+            heard.append(_published(topic, header, payload))
+
+    world: World
+    begins = math.inf
+
     async def main() -> float:
+        nonlocal world, begins
         world = World(constellation, designs)
-        if heard is not None:
-            world.extra_taps = (lambda topic, header, payload: heard.append(_published(topic, header, payload)),)
+        begins = world.clock.now() + ACQUISITION_SECONDS
+        world.extra_taps = () if heard is None else (listen,)
         async with world.running():
-            # Services start, find each other and acquire their links in the first minute.
-            await world.clock.sleep(60.0)
-            if heard is not None:
-                heard.clear()
-            gc.collect()
-            begun = time.perf_counter()
-            await world.clock.sleep(MISSION_SECONDS)
-            return time.perf_counter() - begun
+            await world.clock.sleep(ACQUISITION_SECONDS)
+            return await _flight_seconds(world.clock)
 
     return virtual.run(main)
 
 
 def play(published: list[Published]) -> float:
-    """Host seconds that the same messages need between services whose handlers are empty."""
+    """CPU seconds that one satellite of idle services (see :mod:`hil.bench.idle`) needs for the same messages."""
+    constellation, designs = constellation_of(1)
+    ((satellite, design),) = designs.items()
 
     async def main() -> float:
-        start = published[0].time_seconds
-        clock = MissionClock.starting_at(start)
-        context: zmq.Context[Any] = zmq.Context(io_threads=0)
-        endpoints = Endpoints.inproc("bench")
-        buses = {name: Bus(name, endpoints, clock, 1, context) for name in NAMES}
-        for name, bus in buses.items():
-            _subscribe(name, bus)
-            await bus.open()
-        await clock.sleep(1.0)
-        gc.collect()
-        offset = clock.now() - start
-        begun = time.perf_counter()
-        for item in published:
-            if clock.now() < item.time_seconds + offset:
-                await clock.sleep_until(item.time_seconds + offset)
-            buses[item.service].publish(item.message, item.key)
-        await clock.sleep(1.0)
-        elapsed = time.perf_counter() - begun
-        for bus in buses.values():
-            await bus.close()
-        context.destroy(linger=0)
+        begins = published[0].time_seconds
+        clock = MissionClock.starting_at(begins - WARM_UP_SECONDS)
+        digest, name = Digest(), satellite.encode()
+        zmq_context: zmq.Context[Any] = zmq.Context(io_threads=0)
+        context = ServiceContext(
+            satellite=satellite,
+            satellite_file=design,
+            constellation=constellation,
+            clock=clock,
+            endpoints=Endpoints.inproc("idle"),
+            devices=DeviceRegistry(DeviceEnvironment(satellite, clock, random.Random(0), None), {}, {}),
+            rng=random.Random(0),
+            zmq_context=zmq_context,
+            meter=NullMeter(),
+            services=NAMES,
+            taps=(lambda topic, header, payload: digest.add(name, topic, header, payload),),
+        )
+        services = [
+            idle_class(service_class(name))(context, [item for item in published if item.service == name])
+            for name in NAMES
+        ]
+        for service in services:
+            await service.start()
+        await clock.sleep_until(begins)
+        elapsed = await _flight_seconds(clock)
+        for service in reversed(services):
+            await service.stop()
+        zmq_context.destroy(linger=0)
         return elapsed
 
     return virtual.run(main)
 
 
-def _subscribe(name: str, bus: Bus) -> None:
-    for subscription in registry[name].declarations.subscriptions:
-        sources = NAMES if subscription.sources == (ALL,) else subscription.sources
-        for source in sources:
-            bus.subscribe(source, subscription.message_type, lambda *_: None, subscription.key)
-    if name in ("executive", "gateway"):
-        bus.subscribe_raw(NAMES, lambda *_: None)
+async def _flight_seconds(clock: MissionClock) -> float:
+    """CPU seconds of this process for :data:`MISSION_SECONDS`.
+
+    Nothing in virtual time waits, and everything runs in one thread: on a core of its own this is the time it takes.
+    """
+    gc.collect()
+    begun = time.process_time()
+    await clock.sleep(MISSION_SECONDS)
+    return time.process_time() - begun
 
 
 def _published(topic: bytes, header: bytes, payload: bytes) -> Published:
@@ -153,4 +166,3 @@ def run_bench() -> dict[str, Any]:
         "cost_of_many_over_one": statistics.median(many) / statistics.median(one),
         "target_cost": float(MANY),
     }
-
