@@ -21,9 +21,9 @@ from skyrack import virtual
 from skyrack.clock import MissionClock
 from skyrack.v1.power_pb2 import PowerStatus
 
-REPETITIONS = 11
-THROUGHPUT_MESSAGES = 10_000
-LATENCY_MESSAGES = 1_000
+REPETITIONS = 31
+THROUGHPUT_MESSAGES = 5_000
+LATENCY_MESSAGES = 300
 LATENCY_RATE_PER_SECOND = 1_000
 TARGET_THROUGHPUT_RATIO = 0.5
 TARGET_P99_RATIO = 1.5
