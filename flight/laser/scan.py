@@ -18,4 +18,5 @@ def spot(number: int, half_field_radians: float) -> tuple[float, float]:
 
 def spots_in(half_angle_radians: float, half_field_radians: float) -> int:
     """How many spots it takes to cover a cone."""
-    return math.ceil(math.pi * (half_angle_radians / (OVERLAP * half_field_radians)) ** 2) + 1
+    turns = half_angle_radians / (OVERLAP * half_field_radians) + 0.5  # the last turn goes around the cone's edge
+    return math.ceil(math.pi * turns**2)

@@ -215,6 +215,8 @@ class Database:
         """Finish what is waiting, then close. Harmless when called twice."""
         while self._writing is not None:
             await asyncio.wait([self._writing])
+        if self._closed:
+            return
         self._closed = True
         if self._write_thread is not None and self._read_thread is not None:
             loop = asyncio.get_running_loop()

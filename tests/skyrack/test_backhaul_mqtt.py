@@ -136,7 +136,7 @@ async def both(port: int, directory: Path) -> AsyncIterator[tuple[Party, Party]]
         assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes), outcomes
 
 
-def test_items_pass_both_ways_exactly_once(broker, tmp_path):
+def test_items_pass_both_ways_exactly_once(broker, tmp_path) -> None:
     async def scenario() -> None:
         port = free_port()
         async with broker(port, tmp_path), both(port, tmp_path) as (satellite, ground):
@@ -153,7 +153,7 @@ def test_items_pass_both_ways_exactly_once(broker, tmp_path):
     asyncio.run(scenario())
 
 
-def test_nothing_is_lost_when_the_broker_dies(broker, tmp_path):
+def test_nothing_is_lost_when_the_broker_dies(broker, tmp_path) -> None:
     async def scenario() -> None:
         port = free_port()
         async with both(port, tmp_path) as (satellite, ground):
@@ -180,7 +180,7 @@ def test_nothing_is_lost_when_the_broker_dies(broker, tmp_path):
     asyncio.run(scenario())
 
 
-def test_a_broker_that_is_not_there_is_a_backhaul_error():
+def test_a_broker_that_is_not_there_is_a_backhaul_error() -> None:
     async def scenario() -> None:
         connector = mqtt_connector(f"mqtt://127.0.0.1:{free_port()}", client_id="x", subscriptions=["a"])
         with pytest.raises(BackhaulError, match="mqtt://127"):
@@ -191,6 +191,6 @@ def test_a_broker_that_is_not_there_is_a_backhaul_error():
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:1883", "http://host", "mqtt://", "mqtt://host:port"])
-def test_a_bad_url_says_what_is_right(url):
+def test_a_bad_url_says_what_is_right(url) -> None:
     with pytest.raises(UserError, match=r"mqtt://host:1883"):
         mqtt_connector(url, client_id="x", subscriptions=[])

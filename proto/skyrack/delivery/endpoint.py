@@ -46,6 +46,10 @@ class Peer:
     reachable: bool = True
     hello: bool = True
     """To be greeted, which asks for all its acknowledgements."""
+    answer: bool = False
+    """Has greeted, and is to hear at least that we are here."""
+    probe_at: float = 0.0
+    """When to greet it again while it is out of reach, in loop time: word of its return may have been lost."""
     owed: dict[tuple[int, int], Acknowledgement] = field(default_factory=dict)
     owed_items: int = 0
     owed_since: float = 0.0
@@ -249,14 +253,14 @@ class Endpoint:
         now = asyncio.get_running_loop().time()
         for acknowledgement in known:
             peer.owed[acknowledgement.stream, acknowledgement.epoch] = acknowledgement
-        if known:
-            peer.owed_since = now - self.settings.acknowledge_after_seconds
-            peer.owed_items += 1
+        peer.answer = True
         peer.sender.connected(now)
         self.schedule(now)
 
     def acknowledgement_due(self, peer: Peer, now: float) -> float | None:
         """When the peer is to hear what has arrived, in loop time; ``None`` when nothing is owed."""
+        if peer.answer:
+            return now
         if not peer.owed:
             return None
         if peer.owed_items >= self.settings.acknowledge_after_items:
@@ -274,7 +278,7 @@ class Endpoint:
         frame.hello = peer.hello
         peer.owed.clear()
         peer.owed_items = 0
-        peer.hello = False
+        peer.hello = peer.answer = False
         self.counters.frames_sent += 1
         return self.codec.seal(frame)
 

@@ -132,6 +132,7 @@ class Link:
         next_times = [await self._expire()]
         for peer in list(endpoint.peers.values()):
             if not peer.reachable:
+                next_times.append(await self._probe(backhaul, peer))
                 continue
             await self._load(peer)
             for stream, rows in peer.sender.due(loop.time()):
@@ -146,6 +147,15 @@ class Link:
                 due = None
             next_times += [time for time in (due, peer.sender.next_due()) if time is not None]
         return min(next_times)
+
+    async def _probe(self, backhaul: Backhaul, peer: Peer) -> float:
+        """Greet a peer that is said to be out of reach, now and then. Returns the loop time of the next greeting."""
+        now = asyncio.get_running_loop().time()
+        if now >= peer.probe_at:
+            peer.probe_at = now + self._endpoint.settings.retransmit_maximum_seconds
+            peer.hello = True
+            await self._publish(backhaul, peer, Frame(), "acknowledgement")
+        return peer.probe_at
 
     async def _publish(self, backhaul: Backhaul, peer: Peer, frame: Frame, stream: str) -> None:
         await backhaul.publish(self._topic(peer.name, stream), self._endpoint.seal(peer, frame))

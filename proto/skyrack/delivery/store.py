@@ -60,13 +60,13 @@ class Identity:
     epoch: int
     """Begins with the store: sequences count within it."""
     incarnation: int
-    """Grows with every start."""
+    """Grows with every start, also over a store that was lost: it begins as the epoch does."""
 
 
 def begin(connection: sqlite3.Connection, now: float) -> Identity:
     """Count a start of the endpoint. ``now`` is mission time: a store made later has a greater epoch."""
     connection.execute(
-        "INSERT INTO delivery_self VALUES (1, ?, 1) ON CONFLICT DO UPDATE SET incarnation = incarnation + 1",
+        "INSERT INTO delivery_self VALUES (1, ?1, ?1) ON CONFLICT DO UPDATE SET incarnation = incarnation + 1",
         (max(1, int(now * 1000)),),
     )
     return Identity(*connection.execute("SELECT epoch, incarnation FROM delivery_self").fetchone())
