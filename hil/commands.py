@@ -29,6 +29,9 @@ _constellation = click.option(
 @click.option(
     "--record", type=click.Path(path_type=Path, dir_okay=False, writable=True), help="Keep every message in this file."
 )
+@click.option(
+    "--picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the flight into this .svg or .png file."
+)
 @_json
 def twin(
     constellation: str,
@@ -40,6 +43,7 @@ def twin(
     duplication: float,
     reordering: float,
     record: Path | None,
+    picture: Path | None,
     as_json: bool,
 ) -> None:
     """Fly a whole constellation in virtual time, in this process: a day takes minutes, and can be replayed."""
@@ -55,7 +59,12 @@ def twin(
         files.find("constellations", constellation), hours, settings, Workload(jobs_per_hour), satellites, record
     )
     with watching(hours * 3600.0, quiet=as_json) as progress:
-        report = fly(flight, progress)
+        flown = fly(flight, progress)
+    report = flown.report
+    if picture is not None:
+        from hil.twin.picture import draw
+
+        draw(flown, picture)
     if as_json:
         json.dump({**dataclasses.asdict(report), "speed": report.speed}, sys.stdout, indent=1)
         sys.stdout.write("\n")

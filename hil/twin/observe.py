@@ -51,6 +51,21 @@ class TwinReport:
         return self.mission_seconds / self.host_seconds if self.host_seconds > 0 else float("inf")
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The truth of one satellite at a time, seconds after the start; temperatures in degrees Celsius."""
+
+    seconds: float
+    sunlit_ratio: float
+    state_of_charge_ratio: float
+    array_watts: float
+    load_watts: float
+    compute_watts: float
+    chip_celsius: float
+    radiator_celsius: float
+    optical: bool
+
+
 @dataclass(slots=True)
 class _Tally:
     samples: int = 0
@@ -59,6 +74,7 @@ class _Tally:
     lowest_charge: float = 1.0
     hottest_chip: float = -ZERO_CELSIUS
     compute_joules: float = 0.0
+    trace: list[Moment] = field(default_factory=list)
 
 
 class Observer:
@@ -66,6 +82,7 @@ class Observer:
 
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
+        self._start = plant.time
         self._tallies = {name: _Tally() for name in plant.names}
         self._nodes = {layout.name: [node.name for node in layout.design.nodes] for layout in plant.layouts}
 
@@ -73,15 +90,30 @@ class Observer:
         """Take the present truth in."""
         truth = self._plant.snapshot()
         for i, (name, tally) in enumerate(self._tallies.items()):
+            nodes = self._nodes[name]
+            moment = Moment(
+                seconds=truth.mission_time_seconds - self._start,
+                sunlit_ratio=float(truth.sunlit_ratio[i]),
+                state_of_charge_ratio=float(truth.state_of_charge_ratio[i]),
+                array_watts=float(truth.array_watts[i]),
+                load_watts=float(truth.load_watts[i]),
+                compute_watts=sum(self._plant.read(name, f"load.{node}.watts") for node in nodes),
+                chip_celsius=max(self._plant.read(name, f"thermal.{node}.celsius") for node in nodes),
+                radiator_celsius=float(truth.radiator_celsius[i]),
+                optical=self._plant.link(name, "optical").up,
+            )
+            tally.trace.append(moment)
             tally.samples += 1
-            tally.sunlit += float(truth.sunlit_ratio[i])
-            tally.lowest_charge = min(tally.lowest_charge, float(truth.state_of_charge_ratio[i]))
-            for link in ("optical", "antenna"):
-                tally.links[link] += self._plant.link(name, link).up
-            for node in self._nodes[name]:
-                chip = self._plant.read(name, f"thermal.{node}.celsius")
-                tally.hottest_chip = max(tally.hottest_chip, chip)
-                tally.compute_joules += self._plant.read(name, f"load.{node}.watts") * WATCH_SECONDS
+            tally.sunlit += moment.sunlit_ratio
+            tally.lowest_charge = min(tally.lowest_charge, moment.state_of_charge_ratio)
+            tally.hottest_chip = max(tally.hottest_chip, moment.chip_celsius)
+            tally.compute_joules += moment.compute_watts * WATCH_SECONDS
+            tally.links["optical"] += moment.optical
+            tally.links["antenna"] += self._plant.link(name, "antenna").up
+
+    def traces(self) -> dict[str, list[Moment]]:
+        """Every look, by satellite."""
+        return {name: tally.trace for name, tally in self._tallies.items()}
 
     def satellites(self) -> tuple[SatelliteReport, ...]:
         """What was seen."""

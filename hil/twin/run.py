@@ -9,13 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hil.twin.observe import WATCH_SECONDS, Observer, TwinReport, fates
+from hil.twin.observe import WATCH_SECONDS, Moment, Observer, TwinReport, fates
 from hil.twin.workload import Workload, arrivals
 from hil.twin.world import TwinSettings, World
 from skyrack import logging, virtual
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ground.records import JobRecord
+
+ALL_JOBS = 1000
+"""As many as the ground lists at once."""
 
 Progress = Callable[[float, World], None]
 """Told every few mission seconds: how many have passed, and the world."""
@@ -39,8 +44,18 @@ def _unobserved(_seconds: float, _world: World) -> None:
     pass
 
 
-def fly(flight: Flight, progress: Progress = _unobserved) -> TwinReport:
-    """Fly; the report says how it went.
+@dataclass(frozen=True, slots=True)
+class Flown:
+    """A flight that is over: its report, the truth of every satellite over time, and all jobs with their histories."""
+
+    report: TwinReport
+    start_seconds: float
+    traces: dict[str, list[Moment]]
+    jobs: list[JobRecord]
+
+
+def fly(flight: Flight, progress: Progress = _unobserved) -> Flown:
+    """Fly, and say how it went.
 
     Raises:
         FileError: constellation or satellite file do not add up.
@@ -51,7 +66,7 @@ def fly(flight: Flight, progress: Progress = _unobserved) -> TwinReport:
     return virtual.run(lambda: _fly(world_of, flight, progress))
 
 
-async def _fly(world_of: Callable[[], World], flight: Flight, progress: Progress) -> TwinReport:
+async def _fly(world_of: Callable[[], World], flight: Flight, progress: Progress) -> Flown:
     world = world_of()
     observer = Observer(world.plant)
     start = world.clock.now()
@@ -70,9 +85,9 @@ async def _fly(world_of: Callable[[], World], flight: Flight, progress: Progress
             await world.clock.sleep(min(WATCH_SECONDS, end - world.clock.now()))
             observer.look()
             progress(world.clock.now() - start, world)
-        records = await world.ground.jobs(limit=1_000_000)
+        records = [await world.ground.job(record.job_id) for record in await world.ground.jobs(limit=ALL_JOBS)]
         digest, messages = world.digest.hex(), world.digest.messages
-    return TwinReport(
+    report = TwinReport(
         constellation=world.constellation.name,
         seed=flight.settings.seed,
         mission_seconds=end - start,
@@ -83,3 +98,4 @@ async def _fly(world_of: Callable[[], World], flight: Flight, progress: Progress
         preemptions=sum(record.preemptions for record in records),
         satellites=observer.satellites(),
     )
+    return Flown(report, start, observer.traces(), records)

@@ -77,8 +77,8 @@ def test_switches_meters_pump_and_heater_reach_the_plant(plant: Plant, environme
     assert get(switch.read_watts()).value == 0.0
     assert get(pump.read_duty()).value == pytest.approx(0.4, abs=0.02)
     assert get(heater.is_on()).value
-    assert heater.watts == 20.0
-    assert plant.read("sat-1", "heater.battery-heater.watts") == 20.0
+    assert heater.watts == 100.0
+    assert plant.read("sat-1", "heater.battery-heater.watts") == 100.0
 
 
 def test_battery_array_and_gnss(plant: Plant, environment: DeviceEnvironment) -> None:
