@@ -247,6 +247,7 @@ def _add_problem_handlers(app: FastAPI) -> None:
         (ConflictError, 409, "conflict"),
         (UserError, 422, "bad input"),
         (StorageError, 503, "storage failed"),
+        (OSError, 503, "storage failed"),
     )
 
     def handler(status: int, title: str) -> Callable[[Request, Exception], Response]:

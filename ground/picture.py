@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from google.protobuf.message import DecodeError, Message
 
 from ground.placement import NodeSize, PlacementSettings, Profile, SatelliteView
 from ground.records import SatelliteRecord
-from skyrack.dictionary import message_type
+from skyrack.dictionary import message_type, telemetry
 from skyrack.satellite import SatelliteFile
 from skyrack.v1 import backhaul_pb2, compute_pb2, executive_pb2, gateway_pb2, navigation_pb2, power_pb2, thermal_pb2
 
 __all__ = ["Latest", "Picture"]
 
-_PACKAGE = "skyrack.v1."
+Kind = tuple[str, str, str]
+"""Message type, the service that publishes it, instance key: every service publishes its own Health."""
 
 
 @dataclass(slots=True)
@@ -26,7 +28,6 @@ class Latest:
     """The newest sample of one kind."""
 
     mission_time_seconds: float
-    source: str
     payload: bytes
 
 
@@ -35,8 +36,8 @@ class _Satellite:
     design: SatelliteFile | None
     nodes: tuple[NodeSize, ...] = ()
     heard_seconds: float | None = None
-    samples: dict[tuple[str, str], Latest] = field(default_factory=dict)
-    decoded: dict[tuple[str, str], tuple[Latest, Message]] = field(default_factory=dict)
+    samples: dict[Kind, Latest] = field(default_factory=dict)
+    decoded: dict[Kind, tuple[Latest, Message]] = field(default_factory=dict)
     rate: float = 0.0
 
 
@@ -79,49 +80,53 @@ class Picture:
         known.rate = batch.rate
         samples = known.samples
         count = 0
-        seen: set[tuple[str, str]] = set()
+        seen: set[Kind] = set()
         # The newest stand last: all before them need no second look.
         for sample in reversed(batch.samples):
             count += 1
-            key = (sample.message_type, sample.key)
-            if key in seen:
+            kind = (sample.message_type, sample.source, sample.key)
+            if kind in seen:
                 continue
-            seen.add(key)
+            seen.add(kind)
             at = sample.mission_time_seconds
-            latest = samples.get(key)
+            latest = samples.get(kind)
             if latest is None or at >= latest.mission_time_seconds:
-                samples[key] = Latest(at, sample.source, sample.payload)
+                samples[kind] = Latest(at, sample.payload)
         self.samples_total += count
 
     def messages(self, satellite: str) -> Iterator[tuple[str, Latest, Message]]:
         """(instance key, sample, message) of all kinds, by type and key; what cannot be decoded is left out."""
         known = self._satellites[satellite]
-        for kind, key in sorted(known.samples):
-            message = self._message(known, kind, key)
+        for kind in sorted(known.samples):
+            message = self._decoded(known, kind)
             if message is not None:
-                yield key, known.samples[kind, key], message
+                yield kind[2], known.samples[kind], message
 
-    def _message(self, known: _Satellite, kind: str, key: str = "") -> Message | None:
-        latest = known.samples.get((kind, key))
+    def _message(self, known: _Satellite, name: str) -> Message | None:
+        """The newest message of a type that one service publishes, once."""
+        return self._decoded(known, _kind_of(name))
+
+    def _decoded(self, known: _Satellite, kind: Kind) -> Message | None:
+        latest = known.samples.get(kind)
         if latest is None:
             return None
-        cached = known.decoded.get((kind, key))
+        cached = known.decoded.get(kind)
         if cached is not None and cached[0] is latest:
             return cached[1]
         try:
-            message = message_type(kind).FromString(latest.payload)
+            message = message_type(kind[0]).FromString(latest.payload)
         except (KeyError, DecodeError):
             return None
-        known.decoded[kind, key] = (latest, message)
+        known.decoded[kind] = (latest, message)
         return message
 
     def view(self, satellite: str, now: float) -> SatelliteView:
         """The satellite as placement sees it."""
         known = self._satellites[satellite]
-        power = self._message(known, f"{_PACKAGE}PowerBudget")
-        heat = self._message(known, f"{_PACKAGE}ThermalBudget")
-        compute = self._message(known, f"{_PACKAGE}ComputeStatus")
-        status = self._message(known, f"{_PACKAGE}SatelliteStatus")
+        power = self._message(known, "PowerBudget")
+        heat = self._message(known, "ThermalBudget")
+        compute = self._message(known, "ComputeStatus")
+        status = self._message(known, "SatelliteStatus")
         ends = [budget.end_seconds for budget in (power, heat) if isinstance(budget, _BUDGETS)]
         return SatelliteView(
             name=satellite,
@@ -139,7 +144,7 @@ class Picture:
         )
 
     def _next_contact(self, known: _Satellite, now: float) -> float | None:
-        forecast = self._message(known, f"{_PACKAGE}OrbitForecast")
+        forecast = self._message(known, "OrbitForecast")
         if not isinstance(forecast, navigation_pb2.OrbitForecast):
             return None
         starts = [max(now, contact.start_seconds) for contact in forecast.contacts if contact.end_seconds > now]
@@ -148,13 +153,13 @@ class Picture:
     def record(self, satellite: str, now: float, jobs_open: int, settings: PlacementSettings) -> SatelliteRecord:
         """The satellite as people see it."""
         known = self._satellites[satellite]
-        power = self._message(known, f"{_PACKAGE}PowerStatus")
-        power_budget = self._message(known, f"{_PACKAGE}PowerBudget")
-        heat_budget = self._message(known, f"{_PACKAGE}ThermalBudget")
-        thermal = self._message(known, f"{_PACKAGE}ThermalStatus")
-        compute = self._message(known, f"{_PACKAGE}ComputeStatus")
-        status = self._message(known, f"{_PACKAGE}SatelliteStatus")
-        link = self._message(known, f"{_PACKAGE}LinkStatus")
+        power = self._message(known, "PowerStatus")
+        power_budget = self._message(known, "PowerBudget")
+        heat_budget = self._message(known, "ThermalBudget")
+        thermal = self._message(known, "ThermalStatus")
+        compute = self._message(known, "ComputeStatus")
+        status = self._message(known, "SatelliteStatus")
+        link = self._message(known, "LinkStatus")
         age = None if known.heard_seconds is None else max(0.0, now - known.heard_seconds)
         return SatelliteRecord(
             name=satellite,
@@ -186,6 +191,12 @@ class Picture:
 
 
 _BUDGETS = (power_pb2.PowerBudget, thermal_pb2.ThermalBudget)
+
+
+@cache
+def _kind_of(name: str) -> Kind:
+    found = telemetry()[name]
+    return found.full_name, found.publisher, ""
 
 
 def _profile(budget: Message | None) -> Profile:

@@ -248,7 +248,8 @@ def _minimum(one: Profile, other: Profile) -> list[tuple[float, float]]:
 
 def lease_end(need: Need, contact: float, settings: PlacementSettings) -> float:
     """Until when a satellite may work on a job that it will hear of at ``contact``; never beyond the deadline."""
-    running = max(need.limit_seconds, settings.lease_factor * need.expected_seconds, settings.lease_minimum_seconds)
+    # What is preempted waits for light: running takes longer than it lasts.
+    running = max(2 * need.limit_seconds, settings.lease_factor * need.expected_seconds, settings.lease_minimum_seconds)
     end = contact + running
     return min(end, need.deadline_seconds) if need.deadline_seconds else end
 

@@ -218,7 +218,7 @@ class Relay:
             waiter = self._work.waiter()
             try:
                 await self.step()
-            except (StorageError, OutboxFullError) as error:
+            except (StorageError, OutboxFullError, OSError) as error:
                 self.counters.storage_errors += 1
                 self._log.error("ground_storage_failed", problem=str(error))
             with suppress(TimeoutError):

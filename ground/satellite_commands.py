@@ -78,7 +78,7 @@ def _matches(name: str, wanted: str) -> bool:
 @click.option("--yes", is_flag=True, help="Do not ask before a critical command.")
 @as_json
 @at_ground
-def send(  # noqa: PLR0917 - click hands them over by name
+def send(
     satellite: str,
     method: str,
     arguments: tuple[str, ...],

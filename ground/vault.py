@@ -20,7 +20,11 @@ class Vault:
             directory.mkdir(parents=True, exist_ok=True)
 
     def put(self, content: bytes) -> bytes:
-        """Keep ``content``, durably; returns its SHA-256. Harmless when it is there already."""
+        """Keep ``content``, durably; returns its SHA-256. Harmless when it is there already.
+
+        Raises:
+            OSError: the disk is full or failed; nothing was kept.
+        """
         sha256 = hashlib.sha256(content).digest()
         if self._directory is None:
             self._memory[sha256] = content
@@ -46,12 +50,13 @@ class Vault:
 
         Raises:
             KeyError: it is not here, or what is here is no longer what was kept.
+            OSError: the disk failed.
         """
         if self._directory is None:
             return self._memory[sha256]
         try:
             content = (self._directory / sha256.hex()).read_bytes()
-        except OSError:
+        except FileNotFoundError:
             raise KeyError(sha256.hex()) from None
         if hashlib.sha256(content).digest() != sha256:
             raise KeyError(sha256.hex())

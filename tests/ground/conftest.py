@@ -22,6 +22,7 @@ from skyrack.backhaul.memory import Impairments, LinkState, MemoryHub
 from skyrack.clock import Clock, MissionClock
 from skyrack.database import Database
 from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link
+from skyrack.dictionary import telemetry
 from skyrack.satellite import load_satellite
 from skyrack.signing import KeyRing, Right, SigningKey, seeded_ring
 from skyrack.v1 import backhaul_pb2, compute_pb2, job_pb2, options_pb2, power_pb2, thermal_pb2
@@ -114,12 +115,12 @@ class FakeSatellite:
             await self.send(options_pb2.STREAM_BULK, file_chunk=chunk)
         return sha256
 
-    async def telemetry(self, *messages: Any, stream: int = options_pb2.STREAM_HOUSEKEEPING) -> None:
+    async def telemetry(self, *messages: Any, stream: int = options_pb2.STREAM_HOUSEKEEPING, source: str = "") -> None:
         now = self.clock.now()
         samples = [
             backhaul_pb2.TelemetrySample(
                 message_type=message.DESCRIPTOR.full_name,
-                source="test",
+                source=source or telemetry()[message.DESCRIPTOR.name].publisher or "test",
                 mission_time_seconds=now,
                 payload=message.SerializeToString(),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -109,6 +110,27 @@ def test_a_package_must_be_what_its_name_says(kit: Any) -> None:
         assert "the package's SHA-256 is" in response.json()["detail"]
         assert (await put_job(http, "one")).status_code == 200
         assert (await put_job(http, "one", priority=3)).status_code == 409
+
+    talking(kit, scenario)
+
+
+def test_a_full_disk_is_no_fault_of_the_client(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: bytes) -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def scenario(world: Any, http: httpx.AsyncClient) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(world.ground.vault, "put", full)
+            response = await http.put(f"/v1/packages/{JOB['package_sha256']}", content=PACKAGE)
+            assert response.status_code == 503
+            assert "No space left" in response.json()["detail"]
+        assert (await put_job(http, "one")).status_code == 200
+        # A result that cannot be written now is written later.
+        with monkeypatch.context() as patch:
+            patch.setattr(world.ground.vault, "put", full)
+            while not world.ground.counters.storage_errors:
+                await world.clock.sleep(60)
+        await world.settled("one")
 
     talking(kit, scenario)
 
