@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 import zmq
@@ -46,7 +46,7 @@ class Compute(Service):
 
     name = "compute"
     publishes: ClassVar = (ComputeStatus,)
-    asked: ClassVar[list[object]] = []
+    asked: ClassVar[list[Any]] = []
     answer: ClassVar[CommandResult] = CommandResult(ok=True, reason="fine")
 
     @command
@@ -96,7 +96,7 @@ class Setup:
     def _took(self, items: Sequence[Delivered]) -> None:
         self.down += [Payload.FromString(item.payload) for item in items]
 
-    def of(self, kind: str) -> list[object]:
+    def of(self, kind: str) -> list[Any]:
         return [getattr(payload, kind) for payload in self.down if payload.WhichOneof("kind") == kind]
 
     def way(self, link: str) -> Way:
@@ -150,16 +150,15 @@ class Setup:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def command(self, command_id: str, drain: SetDrainRequest, **fields: object) -> None:
-        command = Telecommand(
-            **{
-                "command_id": command_id,
-                "service": "compute",
-                "method": "SetDrain",
-                "request": drain.SerializeToString(),
-                **fields,
-            }
-        )
+    async def command(self, command_id: str, drain: SetDrainRequest, **fields: Any) -> None:
+        values: dict[str, Any] = {
+            "command_id": command_id,
+            "service": "compute",
+            "method": "SetDrain",
+            "request": drain.SerializeToString(),
+            **fields,
+        }
+        command = Telecommand(**values)
         await self.ground.send(SATELLITE, STREAM_STATUS, Payload(telecommand=command).SerializeToString())
 
 
@@ -186,7 +185,7 @@ def stages(setup: Setup, command_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("impairments", [None, Impairments(0.2, 0.2, 0.2)], ids=["clean", "lossy"])
-def test_a_telecommand_is_carried_out_once_and_reported(impairments):
+def test_a_telecommand_is_carried_out_once_and_reported(impairments: Impairments | None) -> None:
     async def scenario(setup: Setup) -> None:
         async with setup.flying(Compute, Gateway):
             await setup.command("c1", SetDrainRequest(draining=True))
@@ -208,7 +207,9 @@ def test_a_telecommand_is_carried_out_once_and_reported(impairments):
         ({"not_after_seconds": START - 1}, "EXPIRED", "after its end"),
     ],
 )
-def test_a_telecommand_that_makes_no_sense_is_reported_and_not_passed_on(fields, stage, words):
+def test_a_telecommand_that_makes_no_sense_is_reported_and_not_passed_on(
+    fields: dict[str, object], stage: str, words: str
+) -> None:
     async def scenario(setup: Setup) -> None:
         async with setup.flying(Compute, Gateway):
             await setup.command("c1", SetDrainRequest(), **fields)
@@ -244,7 +245,7 @@ def chunks(job_id: str, package: bytes, sha256: bytes | None = None) -> list[Pay
     ]
 
 
-def test_a_job_reaches_compute_when_its_package_is_whole(tmp_path):
+def test_a_job_reaches_compute_when_its_package_is_whole(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         package = random.Random(1).randbytes(95_000)
         contents: list[bytes] = []
@@ -258,7 +259,7 @@ def test_a_job_reaches_compute_when_its_package_is_whole(tmp_path):
             Compute.answer = CommandResult(ok=True)
             seen = asyncio.Event()
 
-            class Look(list):
+            class Look(list[Any]):
                 def append(self, request: PlaceJobRequest) -> None:
                     contents.append(Path(request.package_path).read_bytes())
                     seen.set()
@@ -274,7 +275,7 @@ def test_a_job_reaches_compute_when_its_package_is_whole(tmp_path):
     fly(scenario, tmp_path)
 
 
-def test_a_damaged_package_is_rejected(tmp_path):
+def test_a_damaged_package_is_rejected(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         wrong = hashlib.sha256(b"other").digest()
         async with setup.flying(Compute, Gateway):
@@ -290,7 +291,7 @@ def test_a_damaged_package_is_rejected(tmp_path):
     fly(scenario, tmp_path)
 
 
-def test_a_job_waits_for_a_compute_that_is_dead(tmp_path):
+def test_a_job_waits_for_a_compute_that_is_dead(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         async with setup.flying(Gateway):
             await setup.ground.send(SATELLITE, STREAM_STATUS, place("j1").SerializeToString())
@@ -304,7 +305,7 @@ def test_a_job_waits_for_a_compute_that_is_dead(tmp_path):
     fly(scenario, tmp_path)
 
 
-def test_what_services_hand_over_goes_down_once_with_its_file(tmp_path):
+def test_what_services_hand_over_goes_down_once_with_its_file(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         content = random.Random(2).randbytes(70_000)
         output = tmp_path / "output.tar"
@@ -339,7 +340,7 @@ def test_what_services_hand_over_goes_down_once_with_its_file(tmp_path):
     fly(scenario, tmp_path)
 
 
-def test_telemetry_and_events_come_down_in_batches_over_outages():
+def test_telemetry_and_events_come_down_in_batches_over_outages() -> None:
     async def scenario(setup: Setup) -> None:
         async with setup.flying(Compute, Gateway) as (compute, _):
             await asyncio.sleep(1)  # the bus makes its connections
@@ -366,7 +367,7 @@ def test_telemetry_and_events_come_down_in_batches_over_outages():
     fly(scenario)
 
 
-def test_the_antenna_takes_over_when_the_optical_link_dies():
+def test_the_antenna_takes_over_when_the_optical_link_dies() -> None:
     async def scenario(setup: Setup) -> None:
         async with setup.flying(Compute, Gateway):
             await asyncio.sleep(60)
@@ -378,10 +379,10 @@ def test_the_antenna_takes_over_when_the_optical_link_dies():
     fly(scenario)
 
 
-def test_forged_replayed_and_broken_frames_are_events_and_change_nothing():
+def test_forged_replayed_and_broken_frames_are_events_and_change_nothing() -> None:
     async def scenario(setup: Setup) -> None:
         frames: list[bytes] = []
-        setup.hub.filters.append(lambda topic, payload: frames.append(payload) or payload)
+        setup.hub.filters.append(lambda topic, payload: frames.append(payload) or payload)  # type: ignore[func-returns-value]
         async with setup.flying(Compute, Gateway):
             await setup.command("c1", SetDrainRequest(draining=True))
             await asyncio.sleep(60)
@@ -409,14 +410,14 @@ def test_forged_replayed_and_broken_frames_are_events_and_change_nothing():
     fly(scenario)
 
 
-def test_both_ledgers_agree_in_the_end():
+def test_both_ledgers_agree_in_the_end() -> None:
     async def scenario(setup: Setup) -> None:
         async with setup.flying(Compute, Gateway) as (compute, gateway):
             for second in range(300):
                 compute.event("tick", Severity.SEVERITY_INFO, second=second)
                 await asyncio.sleep(1)
             await asyncio.sleep(200)
-            sent, received = await gateway._endpoint.ledgers()
+            sent, received = await cast("Gateway", gateway)._endpoint.ledgers()
             ground_sent, ground_received = await setup.ground.ledgers()
             assert reconcile(sent, ground_received) == []
             assert reconcile(ground_sent, received) == []

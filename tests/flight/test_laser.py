@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from flight.laser.switches import Switches
 from flight.laser.targets import choose, reachable
 from skyrack.files import shipped
 from skyrack.orbits import OrbitPosition, distance, propagate, relay_satrecs, satellite_satrec
-from skyrack.satellite import Laser, load_constellation
+from skyrack.satellite import ConstellationFile, Laser, load_constellation
 
 LASER = Laser(name="laser-1")
 FIELD = 150e-6
@@ -23,7 +24,7 @@ SETTINGS = Settings(half_field_radians=FIELD, scan_half_angle_radians=2.5e-3, dw
 
 
 @pytest.fixture(scope="module")
-def constellation():
+def constellation() -> ConstellationFile:
     return load_constellation(shipped("constellations", "demo"))[0]
 
 
@@ -62,7 +63,7 @@ def test_rate_is_photons_over_photons_per_bit_up_to_the_modem() -> None:
 # Geometry.
 
 
-def test_coasting_agrees_with_sgp4(constellation) -> None:
+def test_coasting_agrees_with_sgp4(constellation: ConstellationFile) -> None:
     satrec = satellite_satrec(constellation, "sat-1")
     start = constellation.epoch_seconds + 700
     there = coast(propagate(satrec, start), 5.0)
@@ -216,7 +217,7 @@ def test_a_terminal_that_cannot_be_read_transmits_nothing() -> None:
 # Targets.
 
 
-def test_the_relay_with_the_longest_contact_is_chosen(constellation) -> None:
+def test_the_relay_with_the_longest_contact_is_chosen(constellation: ConstellationFile) -> None:
     own, relays = satellite_satrec(constellation, "sat-1"), relay_satrecs(constellation)
     now = constellation.epoch_seconds
     chosen = choose(LASER, own, relays, now)
@@ -229,14 +230,14 @@ def test_the_relay_with_the_longest_contact_is_chosen(constellation) -> None:
     assert other.name != chosen.name
 
 
-def test_without_relays_there_is_no_target(constellation) -> None:
+def test_without_relays_there_is_no_target(constellation: ConstellationFile) -> None:
     assert choose(LASER, satellite_satrec(constellation, "sat-1"), [], constellation.epoch_seconds) is None
 
 
 # Switches.
 
 
-def test_a_disabled_terminal_stays_disabled_over_a_restart(tmp_path) -> None:
+def test_a_disabled_terminal_stays_disabled_over_a_restart(tmp_path: Path) -> None:
     Switches(tmp_path).set("laser-1", enabled=False)
     assert not Switches(tmp_path).enabled("laser-1")
     Switches(tmp_path).set("laser-1", enabled=True)

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from skyrack.errors import UserError
 from skyrack.signing import Right, SigningKey, seeded_ring
 from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_STATUS
 
+Broker = Callable[[int, Path], AbstractAsyncContextManager[None]]
 SETTINGS = DeliverySettings(retransmit_initial_seconds=1.0, retransmit_minimum_seconds=0.5)
 
 
@@ -65,7 +66,7 @@ async def run_amqtt(port: int, directory: Path) -> AsyncIterator[None]:
 
 
 @pytest.fixture(params=["amqtt", "mosquitto"])
-def broker(request, requires_tool):
+def broker(request: pytest.FixtureRequest, requires_tool: Callable[[str], str]) -> Broker:
     return run_amqtt if request.param == "amqtt" else partial(run_mosquitto, requires_tool("mosquitto"))
 
 
@@ -88,7 +89,7 @@ class Party:
             settings=SETTINGS,
         )
 
-    def _took(self, items: list[Delivered]) -> None:
+    def _took(self, items: Sequence[Delivered]) -> None:
         self.received += [item.payload for item in items]
         self.arrived.set()
 
@@ -136,7 +137,7 @@ async def both(port: int, directory: Path) -> AsyncIterator[tuple[Party, Party]]
         assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes), outcomes
 
 
-def test_items_pass_both_ways_exactly_once(broker, tmp_path) -> None:
+def test_items_pass_both_ways_exactly_once(broker: Broker, tmp_path: Path) -> None:
     async def scenario() -> None:
         port = free_port()
         async with broker(port, tmp_path), both(port, tmp_path) as (satellite, ground):
@@ -153,7 +154,7 @@ def test_items_pass_both_ways_exactly_once(broker, tmp_path) -> None:
     asyncio.run(scenario())
 
 
-def test_nothing_is_lost_when_the_broker_dies(broker, tmp_path) -> None:
+def test_nothing_is_lost_when_the_broker_dies(broker: Broker, tmp_path: Path) -> None:
     async def scenario() -> None:
         port = free_port()
         async with both(port, tmp_path) as (satellite, ground):
@@ -170,7 +171,7 @@ def test_nothing_is_lost_when_the_broker_dies(broker, tmp_path) -> None:
             async with broker(port, tmp_path):
                 await ground.wait_for(total)
                 async with asyncio.timeout(30):
-                    while (await satellite.endpoint.ledgers())[0][0].waiting:
+                    while (await satellite.endpoint.ledgers())[0][0].waiting:  # noqa: ASYNC110 - acknowledgements
                         await asyncio.sleep(0.05)
                 assert len(set(ground.received)) == len(ground.received) == total
                 sent, _ = await satellite.endpoint.ledgers()
@@ -191,6 +192,6 @@ def test_a_broker_that_is_not_there_is_a_backhaul_error() -> None:
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:1883", "http://host", "mqtt://", "mqtt://host:port"])
-def test_a_bad_url_says_what_is_right(url) -> None:
+def test_a_bad_url_says_what_is_right(url: str) -> None:
     with pytest.raises(UserError, match=r"mqtt://host:1883"):
         mqtt_connector(url, client_id="x", subscriptions=[])

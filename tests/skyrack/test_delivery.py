@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,7 +188,7 @@ def test_an_urgent_item_passes_a_full_queue() -> None:
             await asyncio.sleep(5)
             await satellite.send("ground", STREAM_STATUS, b"urgent")
             async with asyncio.timeout(20):
-                while b"urgent" not in net.received["ground"]:
+                while b"urgent" not in net.received["ground"]:  # noqa: ASYNC110 - virtual time
                     await asyncio.sleep(0.5)
             assert len(net.received["ground"]) < 50
 
@@ -356,8 +357,8 @@ def sealed(name: str, frame: Frame, key: SigningKey | None = None) -> bytes:
     return SignedFrame(frame=data, signature=key.sign(FRAME, data), key_id=key.key_id).SerializeToString()
 
 
-def frame(**changes: object) -> Frame:
-    fields: dict[str, object] = {
+def frame(**changes: Any) -> Frame:
+    fields: dict[str, Any] = {
         "source": "sat-1",
         "destination": "ground",
         "incarnation": 1,

@@ -77,13 +77,13 @@ class Delivery(RuleBasedStateMachine):
             self.sender.load(stream, store.head(self.here, "ground", stream, SETTINGS.window_items))
         for stream, rows in self.sender.due(self.now):
             payloads = store.payloads(self.here, "ground", stream, [row.sequence for row in rows])
-            frame = Frame(source="sat", destination="ground", stream=stream, epoch=EPOCH)
+            frame = Frame(source="sat", destination="ground", stream=stream, epoch=EPOCH)  # type: ignore[arg-type]
             frame.low_sequence = self.sender.low_sequence(stream)
             self.sender.sent(stream, rows, self.now)
             for row in rows:
                 item = Item(sequence=row.sequence)
                 if row.skip_reason:
-                    item.skip.CopyFrom(Skip(last_sequence=row.last_sequence, reason=row.skip_reason))
+                    item.skip.CopyFrom(Skip(last_sequence=row.last_sequence, reason=row.skip_reason))  # type: ignore[arg-type]
                 elif row.sequence in payloads:
                     item.payload = payloads[row.sequence]
                 else:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -53,7 +52,7 @@ def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     first = SigningKey.load_or_create(path)
     assert SigningKey.load_or_create(path).key_id == first.key_id
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert os.listdir(path.parent) == ["a.key"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_file_that_is_no_key_is_said(tmp_path: Path) -> None:
