@@ -27,6 +27,9 @@ _constellation = click.option(
 @click.option("--duplication", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Frames doubled.")
 @click.option("--reordering", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Frames overtaken.")
 @click.option(
+    "--faults", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="TOML file of faults to bring on."
+)
+@click.option(
     "--record", type=click.Path(path_type=Path, dir_okay=False, writable=True), help="Keep every message in this file."
 )
 @click.option(
@@ -42,11 +45,13 @@ def twin(
     loss: float,
     duplication: float,
     reordering: float,
+    faults: Path | None,
     record: Path | None,
     picture: Path | None,
     as_json: bool,
 ) -> None:
     """Fly a whole constellation in virtual time, in this process: a day takes minutes, and can be replayed."""
+    from hil.faults import load_faults
     from hil.twin.present import show_report, watching
     from hil.twin.run import Flight, fly
     from hil.twin.workload import Workload
@@ -54,7 +59,11 @@ def twin(
     from skyrack import files
     from skyrack.backhaul.memory import Impairments
 
-    settings = TwinSettings(seed=seed, impairments=Impairments(loss, duplication, reordering))
+    settings = TwinSettings(
+        seed=seed,
+        impairments=Impairments(loss, duplication, reordering),
+        faults=load_faults(faults) if faults is not None else (),
+    )
     flight = Flight(
         files.find("constellations", constellation), hours, settings, Workload(jobs_per_hour), satellites, record
     )

@@ -24,6 +24,7 @@ from flight.meter import NullMeter
 from flight.process import EXECUTIVE, parameters_for, service_class
 from flight.recording import Recorder
 from ground.segment import SUBSCRIPTIONS, GroundSegment
+from hil.fault_schedule import FaultSchedule, PlantEffects
 from hil.plant.local import LocalPlantLink
 from hil.plant.plant import Plant
 from hil.plant.runner import run_plant
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from flight.bus.publisher import Tap
     from flight.executive.rules import Rule
+    from hil.faults import Fault
     from skyrack.satellite import ConstellationFile, SatelliteFile
 
 GROUND = "ground"
@@ -46,12 +48,16 @@ LINKS = ("optical", "antenna")
 
 @dataclass(frozen=True, slots=True)
 class TwinSettings:
-    """What a twin run is made of; ``rules`` is a file of fault rules, the shipped one when absent."""
+    """What a twin run is made of; ``rules`` is a file of fault rules, the shipped one when absent.
+
+    ``faults`` count from the run's start.
+    """
 
     seed: int = 0
     impairments: Impairments = field(default_factory=Impairments)
     services: tuple[str, ...] = SERVICES
     rules: Path | None = None
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(slots=True)
@@ -134,11 +140,7 @@ class World:
             about = {"constellation": self.constellation.name, "seed": self.settings.seed}
             self._recorder = Recorder(self._record, about)
         await self.ground.open()
-        tasks = [
-            asyncio.create_task(run_plant(self.plant, self.clock), name="plant"),
-            asyncio.create_task(self.ground.run(), name=GROUND),
-        ]
-        tasks += [asyncio.create_task(self._fly(name), name=name) for name in self.designs]
+        tasks = self._start()
         body = asyncio.current_task()
 
         def failed(task: asyncio.Task[None]) -> None:
@@ -162,6 +164,14 @@ class World:
             for result in results:
                 if isinstance(result, Exception):
                     raise result
+
+    def _start(self) -> list[asyncio.Task[None]]:
+        parts = {"plant": run_plant(self.plant, self.clock), GROUND: self.ground.run()}
+        parts |= {name: self._fly(name) for name in self.designs}
+        if self.settings.faults:
+            effects = PlantEffects(self.plant.actuate)
+            parts["faults"] = FaultSchedule(self.settings.faults, self.clock.now(), effects).run(self.clock)
+        return [asyncio.create_task(part, name=name) for name, part in parts.items()]
 
     async def _fly(self, satellite: str) -> None:
         design = self.designs[satellite]
