@@ -13,6 +13,7 @@ from hil.twin.observe import WATCH_SECONDS, Moment, Observer, TwinReport, fates
 from hil.twin.workload import Workload, arrivals
 from hil.twin.world import TwinSettings, World
 from skyrack import logging, virtual
+from skyrack.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +81,7 @@ async def _fly(world_of: Callable[[], World], flight: Flight, progress: Progress
         while world.clock.now() < end:
             while coming and coming[-1].time_seconds <= world.clock.now():
                 arrival = coming.pop()
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(UserError):
                     await world.ground.submit(arrival.spec, arrival.package)
             await world.clock.sleep(min(WATCH_SECONDS, end - world.clock.now()))
             observer.look()

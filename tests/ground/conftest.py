@@ -33,7 +33,7 @@ START = 1_773_964_800.0
 
 
 def spec_of(name: str = "digits", **values: Any) -> job_pb2.JobSpec:
-    resources = {"power_watts": 300.0, "cores": 1, "memory_bytes": 1 << 20, "expected_seconds": 600.0}
+    resources: dict[str, Any] = {"power_watts": 300.0, "cores": 1, "memory_bytes": 1 << 20, "expected_seconds": 600.0}
     resources |= {key: values.pop(key) for key in list(values) if key in resources or key == "limit_seconds"}
     return job_pb2.JobSpec(
         name=name,
@@ -89,7 +89,7 @@ class FakeSatellite:
     async def send(self, stream: int, **payload: Any) -> None:
         await self.endpoint.send("ground", stream, backhaul_pb2.Payload(**payload).SerializeToString())
 
-    async def status(self, placement: job_pb2.JobPlacement, version: int, state: int, **values: Any) -> None:
+    async def status(self, placement: job_pb2.JobPlacement, version: int, state: Any, **values: Any) -> None:
         status = job_pb2.JobStatus(
             job_id=placement.spec.job_id,
             attempt=placement.attempt,
@@ -260,7 +260,8 @@ async def fly(
         connector = hub.connector(name, [up_topic(name)], link=world.link)
         world.satellites[name] = FakeSatellite(name, clock, connector)
     await ground.open()
-    tasks = [asyncio.create_task(part.run()) for part in (ground, *world.satellites.values())]
+    tasks = [asyncio.create_task(ground.run())]
+    tasks += [asyncio.create_task(satellite.run()) for satellite in world.satellites.values()]
     try:
         yield world
     finally:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ SETTINGS = PlacementSettings()
 NODE = NodeSize(700, 2, 1 << 31)
 
 
-def view(name: str, watts: float = 800.0, **values: object) -> SatelliteView:
+def view(name: str, watts: float = 800.0, **values: Any) -> SatelliteView:
     plain = SatelliteView(
         name=name,
         nodes=(NODE, NODE),
@@ -39,7 +40,7 @@ def view(name: str, watts: float = 800.0, **values: object) -> SatelliteView:
         budget_end_seconds=NOW + 6000,
         free_nodes=2,
     )
-    return replace(plain, **values)  # type: ignore[arg-type]
+    return replace(plain, **values)
 
 
 NEED = Need(power_watts=300, expected_seconds=600)
@@ -91,7 +92,7 @@ def test_who_gave_the_job_back_gets_it_only_if_nobody_else_can() -> None:
         ({"power": ((NOW, 100.0),)}, "has 100 W at best, it needs 300 W"),
     ],
 )
-def test_it_says_why_a_satellite_cannot_have_the_job(change: dict[str, object], why: str) -> None:
+def test_it_says_why_a_satellite_cannot_have_the_job(change: dict[str, Any], why: str) -> None:
     choice = choose(NEED, [view("a", **change)], NOW, SETTINGS)
     assert choice.satellite == ""
     assert choice.reason == f"a {why}"

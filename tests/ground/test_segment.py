@@ -102,7 +102,7 @@ def test_a_stale_attempt_never_gives_a_second_result(kit: Any) -> None:
         await world.ground.submit(kit.spec_of(), b"package", job_id="one")
 
         async def is_placed_again() -> bool:
-            return (await world.ground.job("one")).attempt == 2
+            return bool((await world.ground.job("one")).attempt == 2)
 
         await world.until(is_placed_again)
         first, second = sorted(world.satellites.values(), key=lambda s: s.placements[0].attempt)
@@ -206,7 +206,7 @@ def test_a_damaged_result_is_refused_and_told(kit: Any) -> None:
         await holder.send(options_pb2.STREAM_BULK, file_chunk=chunk)
 
         async def is_refused() -> str:
-            return (await world.ground.job("one")).result_problem
+            return str((await world.ground.job("one")).result_problem)
 
         assert "whose hash is not the one" in await world.until(is_refused)
         with pytest.raises(UnknownError, match="whose hash"):
@@ -215,7 +215,7 @@ def test_a_damaged_result_is_refused_and_told(kit: Any) -> None:
     flying(kit, scenario)
 
 
-def failing(cause: int, state: int = job_pb2.JOB_STATE_FAILED) -> Callable[[Any], job_pb2.JobStatus]:
+def failing(cause: Any, state: Any = job_pb2.JOB_STATE_FAILED) -> Callable[[Any], job_pb2.JobStatus]:
     return lambda _: job_pb2.JobStatus(state=state, cause=cause, reason="it broke", exit_code=3)
 
 
