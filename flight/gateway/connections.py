@@ -8,7 +8,6 @@ from typing import Final
 
 from flight.gateway.choice import LinkChooser
 from skyrack.backhaul import OFFLINE, Connector, Will, state_topic, up_topic
-from skyrack.backhaul.mqtt import mqtt_connector
 from skyrack.delivery import Link
 from skyrack.errors import UserError
 
@@ -25,6 +24,8 @@ def connector_for(attachment: object, satellite: str, keepalive_seconds: int) ->
     subscriptions = [up_topic(satellite)]
     will = Will(state_topic(satellite), OFFLINE)
     if isinstance(attachment, str):
+        from skyrack.backhaul.mqtt import mqtt_connector  # the twin has no broker, and is spared its client
+
         return mqtt_connector(
             attachment,
             client_id=satellite,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from google.protobuf.message import Message
 
@@ -13,7 +13,6 @@ from flight.context import ServiceContext
 from flight.gateway import choice, downlink, work
 from flight.gateway.batching import Batcher
 from flight.gateway.connections import Connections, connector_for
-from flight.gateway.exporter import Exporter
 from flight.gateway.keys import key_and_ring
 from flight.gateway.worker import Worker
 from flight.service import Service, command, every, subscribe
@@ -28,6 +27,9 @@ from skyrack.v1.common_pb2 import CommandResult, Header, Severity
 from skyrack.v1.gateway_pb2 import GatewayParameters, LinkStatus, SendDownRequest
 from skyrack.v1.laser_pb2 import LASER_STATE_COMMUNICATE, LaserStatus
 from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_EVENTS, STREAM_HOUSEKEEPING, STREAM_STATUS, STREAM_UNSPECIFIED
+
+if TYPE_CHECKING:
+    from flight.gateway.exporter import Exporter
 
 GROUND: Final = "ground"
 """The name that the ground signs as."""
@@ -105,6 +107,8 @@ class Gateway(Service):
         self._endpoint.peer(GROUND)
         address = self.context.attachments.get("metrics.port")
         if address:
+            from flight.gateway.exporter import Exporter  # most boards have none, and are spared its libraries
+
             self._exporter = Exporter(self.context.satellite)
             self._exporter.serve(str(address))
         self.bus.subscribe_raw(self.context.services, self._on_telemetry)

@@ -69,10 +69,7 @@ class Track:
 
 
 def track(at_seconds: float, early: Aim, late: Aim, early_seconds: float, late_seconds: float) -> Track:
-    """The line through the aims at two times, given where it stands at ``at_seconds``.
-
-    Two points ahead of now, rather than a tangent, halve the error at the far end of a control cycle.
-    """
+    """The line through the aims at two times, given where it stands at ``at_seconds``."""
     span = late_seconds - early_seconds
     azimuth_rate = wrap(late.azimuth_radians - early.azimuth_radians) / span
     elevation_rate = (late.elevation_radians - early.elevation_radians) / span

@@ -30,12 +30,12 @@ _STATES: Final[dict[State, LaserState]] = {
 _DETECTION_RATIO: Final = 0.05
 """Light below this part of the predicted power is taken for noise."""
 
+_SAME_MOMENT_SECONDS: Final = 1e-3
 _SEARCH_SECONDS: Final = 10.0
 _HANDOVER_SECONDS: Final = 5.0
 _GIVE_UP_SCANS: Final = 2
-_NEAR_SECONDS: Final = 0.5
-_FAR_SECONDS: Final = 1.5
-"""Where the commanded line crosses the partner's path, after now: the middle of what passes until the next command."""
+_AHEAD_SECONDS: Final = 2.0
+"""The commanded line meets the partner's path now and so much later: it takes a cycle or two to be replaced."""
 
 
 class Terminal:
@@ -101,9 +101,9 @@ class Terminal:
         here = known or propagate(self._own, now)
         there = propagate(target.satrec, now)
         self._aim = aim(here, there)
-        decision = self._acquisition.step(now, self._measurement(reading, here, there, now))
-        early, late = (aim(coast(here, s), coast(there, s)) for s in (_NEAR_SECONDS, _FAR_SECONDS))
-        line = track(now, early, late, now + _NEAR_SECONDS, now + _FAR_SECONDS)
+        decision = self._acquisition.step(now, self._measurement(reading, here, there, self._aim, now))
+        late = aim(coast(here, _AHEAD_SECONDS), coast(there, _AHEAD_SECONDS))
+        line = track(now, self._aim, late, now, now + _AHEAD_SECONDS)
         await self._device.point(
             wrap(line.azimuth_radians + decision.offset[0] / math.cos(line.elevation_radians)),
             line.elevation_radians + decision.offset[1],
@@ -145,12 +145,12 @@ class Terminal:
         self._acquisition.stop(now)
 
     def _measurement(
-        self, reading: Reading[LaserReading], here: OrbitPosition, there: OrbitPosition, now: float
+        self, reading: Reading[LaserReading], here: OrbitPosition, there: OrbitPosition, look: Aim, now: float
     ) -> Measurement | None:
         if not reading.good:
             return None
         value, back = reading.value, reading.mission_time_seconds - now
-        predicted = aim(coast(here, back), coast(there, back))
+        predicted = look if abs(back) < _SAME_MOMENT_SECONDS else aim(coast(here, back), coast(there, back))
         threshold = _DETECTION_RATIO * link_budget.received_power_watts(self.design, predicted.range_meters)
         return Measurement(
             time_seconds=reading.mission_time_seconds,
