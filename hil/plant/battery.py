@@ -19,8 +19,8 @@ TAPER_BEGINS_RATIO = 0.9
 JOULES_PER_WATT_HOUR = 3600.0
 
 # Open-circuit voltage over nominal voltage, by state of charge.
-OCV_CHARGE_RATIO = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-OCV_RATIO = (0.811, 0.892, 0.919, 0.949, 0.968, 0.981, 0.995, 1.019, 1.054, 1.084, 1.114, 1.135)
+OCV_CHARGE_RATIO = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+OCV_RATIO = np.array([0.811, 0.892, 0.919, 0.949, 0.968, 0.981, 0.995, 1.019, 1.054, 1.084, 1.114, 1.135])
 
 
 @dataclass(frozen=True, slots=True)

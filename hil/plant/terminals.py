@@ -21,6 +21,7 @@ from hil.plant.link import DOWN, LinkState
 from hil.plant.orbit import Orbits
 from skyrack.satellite import Laser
 
+TURN = 2.0 * np.pi
 NEAR_RADIANS = 0.02  # a relay this near the line of sight is followed as the partner
 LOST_RADIANS = 0.05  # beyond this, another partner is looked for
 SEARCH_SECONDS = 5.0
@@ -61,14 +62,16 @@ class Terminals:
         self._half_field = np.array([0.5 * d.field_of_view_radians for d in designs])
         self._jitter = np.array([d.jitter_radians for d in designs])
         self._reach = np.array([d.maximum_range_meters for d in designs])
-        self._wavelength = np.array([d.wavelength_meters for d in designs])
-        self._photons = np.array([d.photons_per_bit for d in designs])
         self._best_rate = np.array([d.maximum_rate_bits_per_second for d in designs])
+        self._least_rate = MINIMUM_RATE_RATIO * self._best_rate
+        wavelength = np.array([d.wavelength_meters for d in designs])
+        photons = np.array([d.photons_per_bit for d in designs])
+        self._bits_per_joule = optics.rate_bits_per_second(np.ones(count), photons, wavelength)
         aperture = np.array([d.transmit_aperture_meters for d in designs])
         self._beam = optics.beam_half_angle(
-            np.array([d.beam_divergence_radians for d in designs]), aperture, self._wavelength
+            np.array([d.beam_divergence_radians for d in designs]), aperture, wavelength
         )
-        gain = optics.path_gain(self._beam, np.array([d.receive_aperture_meters for d in designs]), self._wavelength)
+        gain = optics.path_gain(self._beam, np.array([d.receive_aperture_meters for d in designs]), wavelength)
         efficiency = np.array([d.optics_efficiency_ratio for d in designs])
         self._power_gain = np.array([d.transmit_power_watts for d in designs]) * efficiency**2 * gain
 
@@ -115,7 +118,7 @@ class Terminals:
         most = self._slew * (step_seconds * (powered & self.commanded))
         move = np.minimum(np.maximum(left, -most), most)
         self.angle = _wrap(self.angle + move)
-        self.slewing = (move != left).any(axis=0)
+        self.slewing = np.logical_or.reduce(move != left)
         # Partners.
         self._search(geometry, block, k)
         track = self._track[k]
@@ -124,8 +127,8 @@ class Terminals:
         error[0] *= np.cos(track[1])
         off = np.hypot(error[0], error[1])
         self.partner[off > LOST_RADIANS] = -1
-        # Light. The partner aims well, but jitters as we do.
-        jitter = self._rng.rayleigh(self._jitter, (2, len(self)))
+        # Light. The partner aims well, but jitters as we do: Rayleigh's distribution, made of the exponential one.
+        jitter = self._jitter * np.sqrt(2.0 * self._rng.standard_exponential((2, len(self))))
         seen = powered & (self.partner >= 0) & (track[3] > 0.0) & (off < self._half_field) & (distance < self._reach)
         self.error = error * seen
         on_axis = self._power_gain * seen / np.maximum(distance, 1.0) ** 2
@@ -133,9 +136,8 @@ class Terminals:
         jitter[1] = np.sqrt(jitter[1] ** 2 + aim[0] ** 2 + aim[1] ** 2)
         here, there = on_axis * optics.pointing_loss(jitter, self._beam)
         self.received_watts = here
-        rate = np.minimum(optics.rate_bits_per_second(there, self._photons, self._wavelength), self._best_rate)
-        holds = self.transmitting & (rate > MINIMUM_RATE_RATIO * self._best_rate)
-        self.rate = rate * holds
+        rate = np.minimum(there * self._bits_per_joule, self._best_rate)
+        self.rate = rate * (self.transmitting & (rate > self._least_rate))
 
     def mispoint(self, row: int, offset_radians: float) -> None:
         """Add an offset in azimuth to the terminal's bias: a mirror that came loose. Zero mends it."""
@@ -152,9 +154,12 @@ class Terminals:
         )
 
     def _search(self, geometry: Geometry, block: Block, k: int) -> None:
+        alone = self.commanded & (self.partner < 0)
+        if self._fleet is None or not np.logical_or.reduce(alone):
+            return
         time = block.times[k]
-        due = self.commanded & (self.partner < 0) & ~self.slewing & (self._next_search <= time)
-        if self._fleet is None or not due.any():
+        due = alone & ~self.slewing & (self._next_search <= time)
+        if not due.any():
             return
         position, velocity = (state[0] for state in self._fleet.states(block.times[k : k + 1]))
         for row in np.flatnonzero(due):
@@ -190,5 +195,6 @@ class Terminals:
 
 def _wrap(angle: Array) -> Array:
     """An angle between -pi and pi."""
-    wrapped: Array = angle - 2.0 * np.pi * np.round(angle / (2.0 * np.pi))
-    return wrapped
+    turns = np.rint(angle / TURN)
+    turns *= TURN
+    return np.subtract(angle, turns, out=turns)
