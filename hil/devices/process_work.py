@@ -19,6 +19,7 @@ import flight
 from flight.compute.shim import files, tree
 from flight.compute.shim.files import Control, Order, Status
 from flight.hal import OutputRecord, Work, WorkReport, WorkState
+from hil.processes import RUN_VARIABLE
 
 METER = "meter.json"
 _ROOT = Path(flight.__file__).resolve().parent.parent
@@ -178,6 +179,12 @@ class ProcessWork:
         if self._shim is not None:
             self._shim.poll()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _marks(token: str) -> dict[str, str]:
+    """By these, and nothing else of the driver's environment, a shim is found: by its driver, and by its run."""
+    run = os.environ.get(RUN_VARIABLE)
+    return {"SKYRACK_SHIM": token, **({RUN_VARIABLE: run} if run else {})}
 
 
 def _order(work: Work, token: str, rate: float, hide: Sequence[str], directory: Path) -> Order:
