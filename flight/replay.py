@@ -146,7 +146,7 @@ class _AbsentDevice:
         async def absent(*_arguments: object, **_keywords: object) -> Any:
             zero = self._zeros[name]
             if isinstance(zero, Reading):
-                return dataclasses.replace(zero, mission_time_seconds=self._clock.now())
+                return zero._replace(mission_time_seconds=self._clock.now())
             return zero
 
         return absent

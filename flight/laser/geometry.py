@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from flight.laser.link_budget import SPEED_OF_LIGHT_METERS_PER_SECOND
-from skyrack.orbits import OrbitPosition, Vector, azimuth_elevation, dot, norm, orbital_frame, subtract
+from skyrack.orbits import OrbitPosition, azimuth_elevation, dot, norm, orbital_frame, subtract
 from skyrack.orbits.constants import SGP4_GRAVITY_METERS3_PER_SECOND2
 
 
@@ -17,16 +18,16 @@ def wrap(angle_radians: float) -> float:
 
 def coast(state: OrbitPosition, seconds: float) -> OrbitPosition:
     """Where an orbit goes on in a few seconds, by its gravity alone; good to 10 cm over 5 s."""
-    position, velocity = state
-    pull = -SGP4_GRAVITY_METERS3_PER_SECOND2 / norm(position) ** 3
-    half = 0.5 * pull * seconds * seconds
-    moved = [p + v * seconds + half * p for p, v in zip(position, velocity, strict=True)]
-    faster = [v + pull * p * seconds for p, v in zip(position, velocity, strict=True)]
-    return OrbitPosition((moved[0], moved[1], moved[2]), (faster[0], faster[1], faster[2]))
+    (x, y, z), (u, v, w) = state
+    pull = -SGP4_GRAVITY_METERS3_PER_SECOND2 / norm(state.position_meters) ** 3 * seconds
+    stay = 1.0 + 0.5 * pull * seconds
+    return OrbitPosition(
+        (stay * x + u * seconds, stay * y + v * seconds, stay * z + w * seconds),
+        (u + pull * x, v + pull * y, w + pull * z),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Aim:
+class Aim(NamedTuple):
     """A partner as the terminal sees it: orbital frame, as ``flight.hal.LaserReading`` defines its angles."""
 
     azimuth_radians: float
@@ -42,19 +43,13 @@ def aim(own: OrbitPosition, partner: OrbitPosition) -> Aim:
     towards = subtract(partner.position_meters, own.position_meters)
     azimuth, elevation = azimuth_elevation(towards, frame)
     relative = subtract(partner.velocity_meters_per_second, own.velocity_meters_per_second)
-    along_azimuth, along_elevation = _transverse(frame, azimuth, elevation)
+    x, y, z = dot(relative, frame[0]), dot(relative, frame[1]), dot(relative, frame[2])
+    cosine, sine = math.cos(azimuth), math.sin(azimuth)
+    # How fast the partner moves across the line of sight, where azimuth and where elevation grow.
+    sideways = y * cosine - x * sine
+    upwards = -math.sin(elevation) * (x * cosine + y * sine) - math.cos(elevation) * z
     lead = 2.0 / SPEED_OF_LIGHT_METERS_PER_SECOND
-    ahead = (lead * dot(relative, along_azimuth), lead * dot(relative, along_elevation))
-    return Aim(azimuth, elevation, norm(towards), ahead)
-
-
-def _transverse(frame: tuple[Vector, Vector, Vector], azimuth: float, elevation: float) -> tuple[Vector, Vector]:
-    """Unit vectors in which azimuth and elevation grow."""
-    x, y, z = frame
-    ca, sa, ce, se = math.cos(azimuth), math.sin(azimuth), math.cos(elevation), math.sin(elevation)
-    east = tuple(-sa * x[i] + ca * y[i] for i in range(3))
-    up = tuple(-se * (ca * x[i] + sa * y[i]) - ce * z[i] for i in range(3))
-    return (east[0], east[1], east[2]), (up[0], up[1], up[2])
+    return Aim(azimuth, elevation, norm(towards), (lead * sideways, lead * upwards))
 
 
 @dataclass(frozen=True, slots=True)

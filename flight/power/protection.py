@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 _OVERDRAW_RATIO = 1.05
 _OVERDRAW_WATTS = 2.0
@@ -39,8 +40,7 @@ class LoadRating:
     sheddable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LoadReading:
+class LoadReading(NamedTuple):
     """What the switch's meter says; ``fresh`` is false where it did not answer."""
 
     watts: float

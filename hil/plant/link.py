@@ -7,7 +7,7 @@ sensors; ``load.node-1.switch``, ``node.node-1.draw_watts``, ``pump.duty_ratio``
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 
 class PlantKeyError(KeyError):
@@ -17,8 +17,7 @@ class PlantKeyError(KeyError):
         return str(self.args[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """A true value and the mission time of the step that it belongs to; minus infinity before the first."""
 
     value: float

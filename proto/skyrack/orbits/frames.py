@@ -99,7 +99,7 @@ def azimuth_elevation(direction: Vector, frame: tuple[Vector, Vector, Vector]) -
     Azimuth turns from x (velocity) towards y, -pi to pi; elevation rises from the local horizontal away from the
     Earth (towards -z).
     """
-    x, y, z = (dot(direction, axis) for axis in frame)
+    x, y, z = dot(direction, frame[0]), dot(direction, frame[1]), dot(direction, frame[2])
     return math.atan2(y, x), math.atan2(-z, math.hypot(x, y))
 
 
