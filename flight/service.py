@@ -29,7 +29,7 @@ from skyrack.v1.common_pb2 import Severity
 __all__ = ["ALL", "Service", "command", "every", "registry", "run", "subscribe"]
 
 HEALTH_PERIOD_SECONDS = 5.0
-# A fault that repeats in every cycle is told once in this time; the counters tell how often it was.
+# A fault that repeats in every cycle is told once in this time of the host; the counters tell how often it was.
 REPEATED_EVENT_SECONDS = 60.0
 
 registry: dict[str, type[Service]] = {}
@@ -71,7 +71,7 @@ class Service:
         self.bus.on_error = self.failed
         self._parameters = Parameters(self.name, self.parameters, context.parameters, context.state_dir)
         self._allowed = frozenset((*self.publishes, common_pb2.Event, common_pb2.Health))
-        self._throttle = Throttle(REPEATED_EVENT_SECONDS)
+        self._throttle = Throttle(REPEATED_EVENT_SECONDS * max(1.0, context.clock.rate))
         self._rates = RateStatistics()
         self._started_at = context.clock.now()
         # In order of their start: sets have an order of their own in every run.

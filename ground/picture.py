@@ -160,6 +160,7 @@ class Picture:
         compute = self._message(known, "ComputeStatus")
         status = self._message(known, "SatelliteStatus")
         link = self._message(known, "LinkStatus")
+        orbit = self._message(known, "OrbitState")
         age = None if known.heard_seconds is None else max(0.0, now - known.heard_seconds)
         return SatelliteRecord(
             name=satellite,
@@ -172,6 +173,7 @@ class Picture:
                 else ""
             ),
             link=link.link if isinstance(link, gateway_pb2.LinkStatus) else "",
+            sunlit_ratio=orbit.sunlit_ratio if isinstance(orbit, navigation_pb2.OrbitState) else None,
             state_of_charge_ratio=(power.state_of_charge_ratio if isinstance(power, power_pb2.PowerStatus) else None),
             compute_power_watts=(
                 power_budget.compute_now_watts if isinstance(power_budget, power_pb2.PowerBudget) else None

@@ -33,6 +33,7 @@ _STYLES: Final = {
     "red_high": "bold red",
 }
 _PLAIN_WIDTH: Final = 240
+_DARK: Final = 0.02
 
 
 def console() -> Console:
@@ -140,10 +141,29 @@ def job(record: Mapping[str, Any], out: Console) -> None:
         out.print(Text(record["stderr_tail"].rstrip()))
 
 
+def sun(sunlit_ratio: float | None) -> str:
+    """Light or shadow, in a word."""
+    if sunlit_ratio is None:
+        return "-"
+    return "eclipse" if sunlit_ratio < _DARK else "sunlit" if sunlit_ratio > 1 - _DARK else "penumbra"
+
+
 def satellites(records: Sequence[Mapping[str, Any]]) -> Table:
     """A table of satellites."""
     table = _table(
-        "satellite", "heard", "mode", "link", ">charge", ">power", ">heat", ">draw", ">chip", ">free", ">jobs", ">waits"
+        "satellite",
+        "heard",
+        "mode",
+        "link",
+        "sun",
+        ">charge",
+        ">power",
+        ">heat",
+        ">draw",
+        ">chip",
+        ">free",
+        ">jobs",
+        ">waits",
     )
     for record in records:
         age = record["age_seconds"]
@@ -154,6 +174,7 @@ def satellites(records: Sequence[Mapping[str, Any]]) -> Table:
             Text("never" if age is None else f"{duration(age)} ago", style=style),
             record["mode"] or "-",
             record["link"] or "-",
+            sun(record["sunlit_ratio"]),
             "-" if charge is None else f"{charge:.0%}",
             _number(record["compute_power_watts"], " W", 0),
             _number(record["compute_heat_watts"], " W", 0),

@@ -147,6 +147,8 @@ class SatelliteRecord:
     age_seconds: float | None
     mode: str
     link: str
+    # Visible part of the Sun's disc, 0 in umbra.
+    sunlit_ratio: float | None
     state_of_charge_ratio: float | None
     compute_power_watts: float | None
     compute_heat_watts: float | None

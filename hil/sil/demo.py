@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,6 @@ class View:
 
     mission_time_seconds: float
     satellites: list[dict[str, Any]] = field(default_factory=list)
-    sunlit: dict[str, float] = field(default_factory=dict)
     jobs: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -78,36 +77,36 @@ async def demonstrate(
     """
     packages = [jobfile.package(path) for path in demo.jobs]
     notes: list[str] = []
-
-    def tell(name: str, text: str) -> None:
-        notes.append(f"{name} {text}")
-
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)  # type: ignore[union-attr]
-    async with brought_up(instance, settings, tell) as running:
+    async with brought_up(instance, settings, lambda name, text: notes.append(f"{name} {text}")) as running:
         failing = asyncio.create_task(running.until_failed())
+        deadline = loop.time() + demo.limit_seconds
         with SkyrackClient(running.ground_url) as client:
-            names = [f"{demo.jobs[i].parent.name}-{i + 1}" for i in range(len(packages))]
-            for name, (spec, package) in zip(names, packages, strict=True):
-                await asyncio.to_thread(client.submit, spec, package, name, "run")
-            deadline = loop.time() + demo.limit_seconds
-            while True:
-                view = await _look(running, client, notes)
-                show(view)
-                if failing.done():
-                    return Outcome(view, {}, {}, failing.result())
-                if len(view.jobs) == len(names) and all(_is_settled(job) for job in view.jobs):
-                    break
-                if loop.time() > deadline:
-                    waiting = ", ".join(
-                        f"{job['job_id']} is {job['state']}" for job in view.jobs if not _is_settled(job)
-                    )
-                    return Outcome(view, {}, {}, f"not over after {demo.limit_seconds:g} s: {waiting}")
-                await asyncio.sleep(LOOK_SECONDS)
+
+            async def until(done: Callable[[View], bool]) -> View:
+                while True:
+                    view = await _look(running, client, notes)
+                    show(view)
+                    if done(view) or failing.done() or loop.time() > deadline:
+                        return view
+                    await asyncio.sleep(LOOK_SECONDS)
+
+            # Jobs that are submitted before all satellites are known would all go to the first.
+            await until(lambda view: bool(view.satellites) and all(map(_is_nominal, view.satellites)))
+            for number, (path, (spec, package)) in enumerate(zip(demo.jobs, packages, strict=True), start=1):
+                await asyncio.to_thread(client.submit, spec, package, f"{path.parent.name}-{number}", "run")
+            view = await until(lambda view: len(view.jobs) == len(packages) and all(map(_is_settled, view.jobs)))
+            if failing.done():
+                return Outcome(view, {}, {}, failing.result())
             failing.cancel()
-            return await asyncio.to_thread(_collect, instance, client, view)
+            outcome = await asyncio.to_thread(_collect, instance, client, view)
+        waiting = ", ".join(f"{job['job_id']} is {job['state']}" for job in view.jobs if not _is_settled(job))
+        if waiting:
+            return replace(outcome, problem=f"not over after {demo.limit_seconds:g} s: {waiting}")
+        return outcome
 
 
 async def _look(running: Running, client: SkyrackClient, notes: list[str]) -> View:
@@ -116,11 +115,11 @@ async def _look(running: Running, client: SkyrackClient, notes: list[str]) -> Vi
     with contextlib.suppress(UnreachableError):
         view.jobs = await asyncio.to_thread(client.jobs)
         view.satellites = await asyncio.to_thread(client.satellites)
-        for name in running.system.names:
-            for value in await asyncio.to_thread(client.telemetry, name):
-                if value["field"] == "OrbitState.sunlit_ratio":
-                    view.sunlit[name] = value["value"]
     return view
+
+
+def _is_nominal(satellite: dict[str, Any]) -> bool:
+    return bool(satellite["mode"] == "nominal")
 
 
 def _is_settled(job: dict[str, Any]) -> bool:
@@ -133,7 +132,7 @@ def _collect(instance: Instance, client: SkyrackClient, view: View) -> Outcome:
     problems = []
     for job in view.jobs:
         name = job["job_id"]
-        if job["state"] != "COMPLETED":
+        if not _is_settled(job) or job["state"] != "COMPLETED":
             problems.append(f"{name} {job['state']}: {job['reason']}")
             continue
         directory = instance.directory / "results" / name

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from hil.sil.demo import Outcome, View
 
-DARK = 0.02
 SHOWN_NOTES = 4
 
 
@@ -39,24 +38,9 @@ def watching(*, quiet: bool) -> Iterator[Callable[[View], None]]:
 
 def _picture(view: View) -> Group:
     head = Text(f"mission time {mission_time_text(view.mission_time_seconds)}", style="bold")
-    parts: list[Any] = [head, _satellites(view), "", present.jobs(view.jobs)]
+    parts: list[Any] = [head, present.satellites(view.satellites), "", present.jobs(view.jobs)]
     parts += [Text(note, style="yellow") for note in view.notes[-SHOWN_NOTES:]]
     return Group(*parts)
-
-
-def _satellites(view: View) -> Table:
-    table = present.satellites(view.satellites)
-    table.add_column("sun")
-    # Columns hold their cells: a new one is filled for the rows that are there.
-    for satellite in view.satellites:
-        table.columns[-1]._cells.append(_sun(view.sunlit.get(satellite["name"])))  # noqa: SLF001
-    return table
-
-
-def _sun(sunlit: float | None) -> str:
-    if sunlit is None:
-        return "-"
-    return "eclipse" if sunlit < DARK else "sunlit" if sunlit > 1 - DARK else "penumbra"
 
 
 class _Lines:
@@ -71,7 +55,7 @@ class _Lines:
         """Say what is new."""
         for satellite in view.satellites:
             name = satellite["name"]
-            self._say(view, name, f"{satellite['mode'].lower() or 'silent'}, {_sun(view.sunlit.get(name))}")
+            self._say(view, name, f"{satellite['mode'].lower() or 'silent'}, {present.sun(satellite['sunlit_ratio'])}")
         for job in view.jobs:
             where = f" on {job['satellite']}" if job["satellite"] else ""
             self._say(view, job["job_id"], f"{job['state'].lower()}{where}")
