@@ -79,8 +79,8 @@ async def demonstrate(
     notes: list[str] = []
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)  # type: ignore[union-attr]
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, task.cancel)  # type: ignore[union-attr]
     async with brought_up(instance, settings, lambda name, text: notes.append(f"{name} {text}")) as running:
         failing = asyncio.create_task(running.until_failed())
         deadline = loop.time() + demo.limit_seconds
