@@ -90,5 +90,8 @@ class LinkChooser:
 
 
 def window_bytes(rate_bits_per_second: float, seconds: float = 4.0) -> int:
-    """Bytes that may be on the way over a link of this rate: what it carries in ``seconds``, within reason."""
+    """Bytes that may be on the way over a link: what it carries in ``seconds``, within reason.
+
+    ``rate_bits_per_second`` is per second of the event loop.
+    """
     return int(min(max(rate_bits_per_second * seconds / 8, 16_384), 1 << 20))

@@ -85,7 +85,7 @@ class Gateway(Service):
             for link in (choice.OPTICAL, choice.ANTENNA)
             if attachments.get(f"backhaul.{link}")
         }
-        self._chooser = choice.LinkChooser(connectors, max(0.3, 3 / rate), max(0.3, 3 / rate))
+        self._chooser = choice.LinkChooser(connectors, max(1.0, 5 / rate), max(1.0, 5 / rate))
         link = Link(self._endpoint, lambda _, stream: down_topic(satellite, stream), presence=satellite)
         self._connections = Connections(link, connectors, self._chooser, self._link_changed)
         self._batcher = Batcher(rate)
@@ -252,7 +252,7 @@ class Gateway(Service):
         rate = self.context.satellite_file.antenna.rate_bits_per_second
         sender = self._endpoint.peer(GROUND).sender
         full = self._endpoint.settings.window_bytes
-        sender.window_bytes = min(full, choice.window_bytes(rate)) if link == choice.ANTENNA else full
+        sender.window_bytes = min(full, choice.window_bytes(rate * self.clock.rate)) if link == choice.ANTENNA else full
         self.event("link_up", Severity.SEVERITY_INFO, f"the ground is in reach over the {link} link", link=link)
 
     @every(seconds=5)

@@ -51,6 +51,9 @@ class Settings:
     scan_half_angle_radians: float
     dwell_seconds: float
     fade_tolerance_seconds: float
+    """Darkness on the detector that is waited out."""
+    blind_seconds: float
+    """Time without any measurement that is taken for darkness; readings may be late without harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ class Acquisition:
         self._spot_since = 0.0
         self._since = 0.0
         self._began = 0.0
-        self._last_seen = -math.inf
+        self._dark_since: float | None = None
         self._last_measured = -math.inf
         self._steady = 0
         self._steps: dict[State, Callable[[float, Measurement | None], State]] = {
@@ -136,12 +139,12 @@ class Acquisition:
                 if math.hypot(*measurement.partner) > _WIDEST_RADIANS:
                     # Light from elsewhere: the last partner's, while the terminal turns away from it.
                     measurement = replace(measurement, detected=False)
-        if measurement is not None and measurement.detected:
-            self._last_seen = measurement.time_seconds
+        if measurement is not None:
+            self._watch_darkness(measurement)
         following = self._steps[self.state](now, measurement)
         if following is not self.state:
             self._enter(following, now)
-        transmit = self.state in (State.FINE, State.COMMUNICATE)
+        transmit = self.state in (State.FINE, State.COMMUNICATE, State.REACQUIRE)
         return Decision(self.state, self._pointing(), transmit)
 
     def _pointing(self) -> Offset:
@@ -162,6 +165,7 @@ class Acquisition:
         if state is State.SLEW:
             self._half_angle = self.settings.scan_half_angle_radians
         self.state, self._since, self._steady = state, now, 0
+        self._dark_since = None
 
     # One method for each state: returns the state that follows.
 
@@ -231,5 +235,15 @@ class Acquisition:
             self._offset[1] + _TRACKING_GAIN * (partner[1] - self._offset[1]),
         )
 
+    def _watch_darkness(self, measurement: Measurement) -> None:
+        if measurement.detected:
+            self._dark_since = None
+        elif self._dark_since is None and measurement.time_seconds >= self._since:
+            self._dark_since = measurement.time_seconds
+
     def _faded(self, now: float) -> bool:
-        return now - max(self._last_seen, self._since) > self.settings.fade_tolerance_seconds
+        """Whether it was dark for too long. Only what was measured counts: late readings are no fade."""
+        if now - max(self._last_measured, self._since) > self.settings.blind_seconds:
+            return True
+        dark = self._last_measured - self._dark_since if self._dark_since is not None else 0.0
+        return dark >= self.settings.fade_tolerance_seconds

@@ -46,7 +46,7 @@ class LaserService(Service):
             except DeviceError as error:
                 self.event("laser_missing", Severity.SEVERITY_ERROR, str(error), terminal=design.name)
                 continue
-            terminal = Terminal(design, device, own, relays)
+            terminal = Terminal(design, device, own, relays, self.clock.rate)
             terminal.set_parameters(self.parameters_active)
             terminal.enabled = self._switches.enabled(design.name)
             self._terminals[design.name] = terminal

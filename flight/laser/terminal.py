@@ -31,6 +31,9 @@ _DETECTION_RATIO: Final = 0.05
 """Light below this part of the predicted power is taken for noise."""
 
 _SAME_MOMENT_SECONDS: Final = 1e-3
+_COASTING_SECONDS: Final = 5.0
+_BLIND_SECONDS: Final = 30.0
+_BLIND_HOST_SECONDS: Final = 2.0
 _SEARCH_SECONDS: Final = 10.0
 _HANDOVER_SECONDS: Final = 5.0
 _GIVE_UP_SCANS: Final = 2
@@ -41,12 +44,21 @@ _AHEAD_SECONDS: Final = 2.0
 class Terminal:
     """Steers one terminal. Times are mission seconds."""
 
-    def __init__(self, design: Laser, device: LaserTerminal, own: Satrec, relays: Sequence[tuple[str, Satrec]]) -> None:
+    def __init__(
+        self,
+        design: Laser,
+        device: LaserTerminal,
+        own: Satrec,
+        relays: Sequence[tuple[str, Satrec]],
+        rate: float = 1.0,
+    ) -> None:
+        """``rate`` is mission seconds per second of the host: at a high one, a busy host's readings are later."""
         self.design = design
         self.enabled = True
         self._device = device
         self._own = own
         self._relays = relays
+        self._rate = rate
         self._acquisition = Acquisition(self._settings(LaserParameters()))
         self._target: targets.Target | None = None
         self._next_search = -math.inf
@@ -81,6 +93,7 @@ class Terminal:
             scan_half_angle_radians=parameters.scan_half_angle_radians,
             dwell_seconds=parameters.scan_dwell_seconds,
             fade_tolerance_seconds=parameters.fade_tolerance_seconds,
+            blind_seconds=_BLIND_SECONDS + _BLIND_HOST_SECONDS * self._rate,
         )
 
     async def control(self, now: float, known: OrbitPosition | None) -> None:
@@ -147,10 +160,17 @@ class Terminal:
     def _measurement(
         self, reading: Reading[LaserReading], here: OrbitPosition, there: OrbitPosition, look: Aim, now: float
     ) -> Measurement | None:
-        if not reading.good:
+        target = self._target
+        if not reading.good or target is None:
             return None
         value, back = reading.value, reading.mission_time_seconds - now
-        predicted = look if abs(back) < _SAME_MOMENT_SECONDS else aim(coast(here, back), coast(there, back))
+        if abs(back) < _SAME_MOMENT_SECONDS:
+            predicted = look
+        elif abs(back) < _COASTING_SECONDS:
+            predicted = aim(coast(here, back), coast(there, back))
+        else:
+            at = reading.mission_time_seconds
+            predicted = aim(propagate(self._own, at), propagate(target.satrec, at))
         threshold = _DETECTION_RATIO * link_budget.received_power_watts(self.design, predicted.range_meters)
         return Measurement(
             time_seconds=reading.mission_time_seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,13 @@ from skyrack.satellite import ConstellationFile, Laser, load_constellation
 
 LASER = Laser(name="laser-1")
 FIELD = 150e-6
-SETTINGS = Settings(half_field_radians=FIELD, scan_half_angle_radians=2.5e-3, dwell_seconds=1, fade_tolerance_seconds=4)
+SETTINGS = Settings(
+    half_field_radians=FIELD,
+    scan_half_angle_radians=2.5e-3,
+    dwell_seconds=1,
+    fade_tolerance_seconds=4,
+    blind_seconds=30,
+)
 
 
 @pytest.fixture(scope="module")
@@ -209,9 +216,19 @@ def test_light_from_elsewhere_is_not_the_partner() -> None:
 
 def test_a_terminal_that_cannot_be_read_transmits_nothing() -> None:
     sky, acquisition = acquired((2e-4, 0.0))
-    decisions = [acquisition.step(sky.now + second, None) for second in range(10)]
+    decisions = [acquisition.step(sky.now + second, None) for second in range(100)]
+    assert [decision.state for decision in decisions[:30]] == [State.COMMUNICATE] * 30
     assert decisions[0].transmit
     assert not decisions[-1].transmit
+
+
+def test_late_readings_are_no_fade() -> None:
+    sky, acquisition = acquired((2e-4, 0.0))
+    for _ in range(20):
+        sky.now += 12.0
+        late = replace(sky.measure(), time_seconds=sky.now - 11.0)
+        assert acquisition.step(sky.now, late).state is State.COMMUNICATE
+    assert acquisition.losses == 0
 
 
 # Targets.

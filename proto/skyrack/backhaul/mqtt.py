@@ -19,6 +19,7 @@ from skyrack.backhaul import Backhaul, BackhaulError, Connector, Will
 from skyrack.errors import UserError
 
 _LOGGER: Final = logging.getLogger("skyrack.mqtt")
+_LOGGER.setLevel(logging.CRITICAL)  # what fails is raised as well, and paho repeats itself
 _IN_FLIGHT: Final = 8
 _QUEUED: Final = 2000
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
