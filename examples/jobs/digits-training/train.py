@@ -114,7 +114,7 @@ def save(epoch: int, spent_seconds: float, model: Arrays, velocity: Arrays) -> N
 def main() -> int:
     """Train until the time is spent, all runs together, or until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=45.0, help="time to train for")
+    parser.add_argument("--seconds", type=float, default=35.0, help="time to train for")
     parser.add_argument("--hidden", type=int, default=256, help="neurons of the hidden layer")
     parser.add_argument("--checkpoint-seconds", type=float, default=2.0, help="time between checkpoints")
     arguments = parser.parse_args()
