@@ -90,7 +90,12 @@ def make_context(
     if paths.keys is not None:
         attachments.setdefault("keys_dir", str(paths.keys))
     environment = DeviceEnvironment(
-        satellite=board.satellite, clock=clock, rng=rng, state_dir=paths.state, attachments=attachments
+        satellite=board.satellite,
+        clock=clock,
+        rng=rng,
+        state_dir=paths.state,
+        attachments=attachments,
+        design=satellite,
     )
     return ServiceContext(
         satellite=board.satellite,
