@@ -74,16 +74,16 @@ class Instrument:
             bias += self.fault("bias")
         return bias + self.rng.gauss(0.0, sigma)
 
-    @property
-    def sensed_at(self) -> float:
-        """Mission time of what was sensed last."""
-        return self._time
-
-    def quality(self) -> Quality:
-        """How far what was sensed last may be trusted."""
-        if self._time == -math.inf:
-            return Quality.ABSENT
-        return Quality.STALE if self.clock.now() - self._time > self._stale_after else Quality.GOOD
+    def reading(self, value: T) -> Reading[T]:
+        """A value made of what was sensed last: as old as that is, and to be trusted as far."""
+        sensed_at = self._time
+        if sensed_at == -math.inf or (self._faults and self.fault("silent")):
+            quality = Quality.ABSENT
+        elif self.clock.now() - sensed_at > self._stale_after:
+            quality = Quality.STALE
+        else:
+            quality = Quality.GOOD
+        return Reading(value, sensed_at, quality)
 
 
 class Channel(Generic[T]):
@@ -98,16 +98,13 @@ class Channel(Generic[T]):
         """Measure; a silent device repeats its last reading as absent, a stuck one passes it off as new."""
         instrument = self._instrument
         last = self._last
-        faulty = instrument.look_for_faults()
-        if last is not None and faulty:
+        if instrument.look_for_faults() and last is not None:
             if instrument.fault("silent"):
                 return Reading(last.value, last.mission_time_seconds, Quality.ABSENT)
             if instrument.fault("stuck"):
                 return Reading(last.value, instrument.clock.now())
-        value = self._measure()
-        quality = Quality.ABSENT if faulty and instrument.fault("silent") else instrument.quality()
-        self._last = Reading(value, instrument.sensed_at, quality)
-        return self._last
+        self._last = reading = instrument.reading(self._measure())
+        return reading
 
 
 def _number(name: str, key: str, value: object) -> float:

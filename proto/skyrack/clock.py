@@ -141,7 +141,7 @@ class MissionClock:
             await asyncio.sleep(0)
             return
         loop = asyncio.get_running_loop()
-        while loop_time() < when:  # asyncio may wake a clock tick early
+        while True:
             waiter: asyncio.Future[None] = loop.create_future()
             handle = loop.call_at(when, _wake, waiter)
             try:
@@ -149,6 +149,8 @@ class MissionClock:
             except BaseException:
                 handle.cancel()
                 raise
+            if loop_time() >= when:  # asyncio may wake a clock tick early
+                return
 
     def timeout(self, seconds: float) -> asyncio.Timeout:
         return asyncio.timeout(seconds / self.rate)
