@@ -10,11 +10,12 @@ accounts for every sequence.
 
 from __future__ import annotations
 
-from skyrack.delivery.endpoint import Endpoint, EndpointCounters
+from skyrack.delivery.endpoint import Endpoint
 from skyrack.delivery.frames import Refusal
 from skyrack.delivery.intake import ItemHandler, RejectItemError
 from skyrack.delivery.ledger import ReceivedLedger, SentLedger, reconcile
 from skyrack.delivery.link import Link
+from skyrack.delivery.peers import EndpointCounters
 from skyrack.delivery.receiver import Delivered
 from skyrack.delivery.settings import (
     MAXIMUM_FRAME_BYTES,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 from skyrack.clock import Clock
@@ -14,45 +13,13 @@ from skyrack.delivery import store
 from skyrack.delivery.frames import FrameCodec, FrameRefusedError, Refusal
 from skyrack.delivery.intake import Intake, ItemHandler, acknowledgements_for, take
 from skyrack.delivery.ledger import ReceivedLedger, SentLedger, received_ledgers, sent_ledgers
+from skyrack.delivery.peers import EndpointCounters, Peer
 from skyrack.delivery.receiver import Delivered
 from skyrack.delivery.sender import Sender
 from skyrack.delivery.settings import MAXIMUM_ITEM_BYTES, DeliverySettings
 from skyrack.signing import KeyRing, Right, SigningKey
-from skyrack.v1.backhaul_pb2 import Acknowledgement, Frame
+from skyrack.v1.backhaul_pb2 import Frame
 from skyrack.v1.options_pb2 import STREAM_STATUS
-
-
-@dataclass(slots=True)
-class EndpointCounters:
-    """What an endpoint did since its start."""
-
-    sessions: int = 0
-    frames_sent: int = 0
-    frames_received: int = 0
-    items_received: int = 0
-    items_rejected: int = 0
-    storage_errors: int = 0
-    handler_errors: int = 0
-    impossible_acknowledgements: int = 0
-    refused: dict[Refusal, int] = field(default_factory=lambda: dict.fromkeys(Refusal, 0))
-
-
-@dataclass(slots=True)
-class Peer:
-    """What an endpoint knows of one other."""
-
-    name: str
-    sender: Sender
-    reachable: bool = True
-    hello: bool = True
-    """To be greeted, which asks for all its acknowledgements."""
-    answer: bool = False
-    """Has greeted, and is to hear at least that we are here."""
-    probe_at: float = 0.0
-    """When to greet it again while it is out of reach, in loop time: word of its return may have been lost."""
-    owed: dict[tuple[int, int], Acknowledgement] = field(default_factory=dict)
-    owed_items: int = 0
-    owed_since: float = 0.0
 
 
 class Endpoint:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from skyrack.delivery import store
+from skyrack.delivery import inboxes, store
 from skyrack.delivery.receiver import Delivered
 from skyrack.v1.backhaul_pb2 import Acknowledgement, Frame
 
@@ -48,7 +48,7 @@ def take(connection: sqlite3.Connection, frame: Frame, key_id: str, own_epoch: i
             intake.impossible += 1
     if not frame.items:
         return intake
-    inbox = store.load_inbox(connection, frame.source, frame.stream, frame.epoch)
+    inbox = inboxes.load_inbox(connection, frame.source, frame.stream, frame.epoch)
     if inbox is None:
         intake.stale = True
         return intake
@@ -74,11 +74,11 @@ def take(connection: sqlite3.Connection, frame: Frame, key_id: str, own_epoch: i
         else:
             intake.delivered.append(delivered)
         connection.execute("RELEASE item")
-    store.save_inbox(connection, frame.source, frame.stream, frame.epoch, inbox)
+    inboxes.save_inbox(connection, frame.source, frame.stream, frame.epoch, inbox)
     intake.acknowledgement = inbox.acknowledgement(frame.stream, frame.epoch)
     return intake
 
 
 def acknowledgements_for(connection: sqlite3.Connection, source: str) -> list[Acknowledgement]:
     """What to tell a peer that has just connected: all that is known of its streams."""
-    return [inbox.acknowledgement(stream, epoch) for _, stream, epoch, inbox in store.inboxes(connection, source)]
+    return [inbox.acknowledgement(stream, epoch) for _, stream, epoch, inbox in inboxes.inboxes(connection, source)]

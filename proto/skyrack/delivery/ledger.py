@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from skyrack.delivery.inboxes import inboxes
 from skyrack.delivery.settings import stream_name
-from skyrack.delivery.store import inboxes
 
 
 @dataclass(frozen=True, slots=True)

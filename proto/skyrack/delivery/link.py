@@ -12,7 +12,8 @@ from typing import Final
 from skyrack.backhaul import OFFLINE, ONLINE, Backhaul, BackhaulError, Connector, satellite_of, state_topic
 from skyrack.database import StorageError
 from skyrack.delivery import store
-from skyrack.delivery.endpoint import Endpoint, Peer
+from skyrack.delivery.endpoint import Endpoint
+from skyrack.delivery.peers import Peer
 from skyrack.delivery.sender import OutboxRow
 from skyrack.delivery.settings import stream_name
 from skyrack.v1.backhaul_pb2 import Frame, Item, Skip
