@@ -105,7 +105,8 @@ def declarations_of(service_class: type) -> Declarations:
             if kind == "every":
                 rate_groups.append(RateGroup(method, *values))
             elif kind == "subscribe":
-                subscriptions.append(Subscription(method, *values, arguments))
+                message_type, sources, key = values
+                subscriptions.append(Subscription(method, message_type, sources, key, arguments))
             else:
                 rpc = rpc_named(name, "".join(word.capitalize() for word in method.split("_")))
                 commands.append(CommandHandler(method, rpc, arguments))

@@ -77,9 +77,9 @@ def show_outcome(outcome: Outcome, *, as_json: bool) -> None:
         json.dump({"problem": outcome.problem, "jobs": jobs, "files": files}, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
-    console = Console()
+    console = present.console()
     table = Table(title="What came back", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for heading in ("job", "state", "satellite", "energy", "ran", "preempted", "placed in", "back in", "found"):
+    for heading in ("job", "state", "satellite", "energy", "ran", "preempted", "waited", "delivered", "found"):
         table.add_column(heading, justify="right" if heading in ("energy", "ran", "preempted") else "left")
     for job in outcome.view.jobs:
         table.add_row(

@@ -123,7 +123,12 @@ def test_a_request_waits_for_a_service_that_is_about_to_start() -> None:
 def test_a_request_that_was_given_up_is_never_executed() -> None:
     async def test(pair: Pair) -> None:
         done: list[str] = []
-        pair.power.serve(SET, lambda request, header: done.append(request.load) or CommandResult(ok=True))
+
+        def note(request: SetLoadSwitchRequest, _header: Header) -> CommandResult:
+            done.append(request.load)
+            return CommandResult(ok=True)
+
+        pair.power.serve(SET, note)
         with pytest.raises(RequestTimeout):
             await pair.compute.request("power", switch("early"), 1.0)
         await pair.power.open()
@@ -136,7 +141,12 @@ def test_a_request_that_was_given_up_is_never_executed() -> None:
 def test_a_request_that_arrives_after_its_deadline_is_not_executed() -> None:
     async def test(pair: Pair) -> None:
         done: list[str] = []
-        pair.power.serve(SET, lambda request, header: done.append(request.load) or CommandResult(ok=True))
+
+        def note(request: SetLoadSwitchRequest, _header: Header) -> CommandResult:
+            done.append(request.load)
+            return CommandResult(ok=True)
+
+        pair.power.serve(SET, note)
         await pair.power.open()
         with pytest.raises(RequestTimeout):
             await pair.compute.request("power", switch(), -1.0)
@@ -151,7 +161,8 @@ def test_after_a_restart_requests_are_answered_again() -> None:
     async def test(pair: Pair) -> None:
         for incarnation in range(1, 5):
             pair.power = pair.bus("power", incarnation)
-            pair.power.serve(PING, lambda request, header, i=incarnation: PingResponse(incarnation=i))
+            answer = PingResponse(incarnation=incarnation)
+            pair.power.serve(PING, lambda request, header, answer=answer: answer)  # type: ignore[misc]
             await pair.power.open()
             assert await pair.compute.request("power", PingRequest(), 1.0) == PingResponse(incarnation=incarnation)
             await pair.power.close()

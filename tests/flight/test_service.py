@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 import zmq
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Power(Service):
     name = ""
-    publishes = (PowerStatus,)
+    publishes: ClassVar[tuple[type[Message], ...]] = (PowerStatus,)
 
     def __init__(self, context: ServiceContext) -> None:
         super().__init__(context)
@@ -88,7 +89,7 @@ def make_power() -> type[Any]:
 def make_thermal() -> type[Any]:
     class TestThermal(Power):
         name = "thermal"
-        publishes: ClassVar = (ThermalStatus,)
+        publishes: ClassVar[tuple[type[Message], ...]] = (ThermalStatus,)
 
         @subscribe(PowerStatus)
         def on_power(self, message: PowerStatus) -> None:

@@ -29,7 +29,7 @@ class FakeLoop(asyncio.AbstractEventLoop):
 
 @given(mission_times, rates, st.floats(0, 1e7), st.lists(st.floats(0, 1e5), max_size=30))
 def test_time_never_runs_backwards(mission: float, rate: float, start: float, steps: list[float]) -> None:
-    loop = FakeLoop(start)
+    loop = FakeLoop(start)  # type: ignore[abstract]
     clock = MissionClock.starting_at(mission, rate, loop)
     seen = [clock.now()]
     for step in steps:
@@ -41,7 +41,7 @@ def test_time_never_runs_backwards(mission: float, rate: float, start: float, st
 
 @given(mission_times, rates, st.floats(0, 1e6), st.floats(0, 1e8))
 def test_loop_time_of_reaches_the_time_and_hardly_more(mission: float, rate: float, start: float, ahead: float) -> None:
-    loop = FakeLoop(start)
+    loop = FakeLoop(start)  # type: ignore[abstract]
     clock = MissionClock.starting_at(mission, rate, loop)
     target = mission + ahead
     loop.now = clock.loop_time_of(target)
@@ -52,7 +52,7 @@ def test_loop_time_of_reaches_the_time_and_hardly_more(mission: float, rate: flo
 @given(mission_times, rates)
 def test_a_clock_that_joins_later_agrees(mission: float, rate: float) -> None:
     anchor = Anchor(mission, 1000.0, rate)
-    loop = FakeLoop()
+    loop = FakeLoop()  # type: ignore[abstract]
     first = MissionClock(anchor, loop, since_anchor_seconds=5.0)
     loop.now = 20.0
     second = MissionClock(anchor, loop, since_anchor_seconds=25.0)

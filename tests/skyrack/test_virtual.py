@@ -33,7 +33,7 @@ def test_timers_run_exactly_when_due_and_in_order() -> None:
         loop = asyncio.get_running_loop()
         seen: list[tuple[float, int]] = []
         for index, when in enumerate([0.3, 0.1, 0.1 + 1e-12, 7e8 + 0.1, 0.2]):
-            loop.call_at(when, lambda index=index: seen.append((loop.time(), index)))
+            loop.call_at(when, lambda number: seen.append((loop.time(), number)), index)
         await asyncio.sleep(8e8)
         return seen
 
