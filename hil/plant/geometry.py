@@ -105,8 +105,7 @@ class Geometry:
 
     def state(self, satellite: int, time_seconds: float) -> tuple[Array, Array]:
         """Position and velocity of one satellite at one time, by SGP4 itself."""
-        position, velocity = Orbits([self._satrecs[satellite]], ["satellite"]).states(np.array([time_seconds]))
-        return position[0, 0], velocity[0, 0]
+        return self.orbits.state(satellite, time_seconds)
 
     def satrec(self, satellite: int) -> Satrec:
         """SGP4's record of one satellite."""

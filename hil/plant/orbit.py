@@ -24,6 +24,7 @@ class Orbits:
     """Positions and velocities of a group of satellites at any times, in TEME, metres and m/s."""
 
     def __init__(self, satellites: Sequence[Satrec], names: Sequence[str]) -> None:
+        self._satellites = tuple(satellites)
         self._array = SatrecArray(list(satellites))
         self.names = tuple(names)
 
@@ -36,11 +37,20 @@ class Orbits:
         errors, position, velocity = self._array.sgp4(np.atleast_1d(day), np.atleast_1d(fraction))
         if errors.any():
             satellite, time = np.argwhere(errors)[0]
-            reason = SGP4_ERRORS.get(int(errors[satellite, time]), "unknown error")
-            raise OrbitError(
-                f"orbit of {self.names[satellite]}: {reason}; elements of an orbit above 150 km are wanted"
-            )
+            raise self._error(satellite, errors[satellite, time])
         return np.moveaxis(position, 1, 0) * 1e3, np.moveaxis(velocity, 1, 0) * 1e3
+
+    def state(self, satellite: int, time_seconds: float) -> tuple[Array, Array]:
+        """Position and velocity of one satellite at one time, by SGP4 itself."""
+        day, fraction = julian_day(time_seconds)
+        error, position, velocity = self._satellites[satellite].sgp4(float(day), float(fraction))
+        if error:
+            raise self._error(satellite, error)
+        return np.array(position) * 1e3, np.array(velocity) * 1e3
+
+    def _error(self, satellite: int, error: int) -> OrbitError:
+        reason = SGP4_ERRORS.get(int(error), "unknown error")
+        return OrbitError(f"orbit of {self.names[satellite]}: {reason}; elements of an orbit above 150 km are wanted")
 
     def positions(self, start_seconds: float, step_seconds: float, steps: int) -> Array:
         """Positions on an even grid of times, shaped (steps, satellite, 3)."""
