@@ -58,15 +58,16 @@ def twin(
     from hil.twin.world import TwinSettings
     from skyrack import files
     from skyrack.backhaul.memory import Impairments
+    from skyrack.satellite import load_constellation
 
     settings = TwinSettings(
         seed=seed,
         impairments=Impairments(loss, duplication, reordering),
         faults=load_faults(faults) if faults is not None else (),
     )
-    flight = Flight(
-        files.find("constellations", constellation), hours, settings, Workload(jobs_per_hour), satellites, record
-    )
+    path = files.find("constellations", constellation)
+    load_constellation(path)  # what does not add up is said before anything is drawn
+    flight = Flight(path, hours, settings, Workload(jobs_per_hour), satellites, record)
     with watching(hours * 3600.0, quiet=as_json) as progress:
         flown = fly(flight, progress)
     report = flown.report

@@ -23,6 +23,7 @@ from hil.processes import RUN_VARIABLE, adopt_orphans, kill_all, reap
 _POLL_SECONDS = 0.05
 _REAP_SECONDS = 5.0
 _KILL_SECONDS = 0.5
+_BAD_INPUT = 2
 _PR_SET_PDEATHSIG = 1
 # Made before a fork: in the child of a fork there is no time to look things up.
 _prctl = ctypes.CDLL(None).prctl
@@ -235,6 +236,8 @@ class Supervisor:
         last = last_line(process.program.log)
         process.reason = f"{how}: {last}" if code > 0 and last else how
         process.history, delay = self._policy.next(process.history, loop.time())
+        if code == _BAD_INPUT and process.state is ProcessState.STARTING:
+            delay = None  # it was told something wrong, and would be told the same again
         if delay is None:
             process.state = ProcessState.FAILED
             text = f"{process.program.name} {process.reason}; its log is {process.program.log}"
@@ -252,6 +255,7 @@ class Supervisor:
             return
         self._spawn(process)
         process.state = ProcessState.RUNNING
+        self._write_status()
 
     async def _end(self, members: list[_Process], grace_seconds: float) -> None:
         for process in members:

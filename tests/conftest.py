@@ -28,7 +28,7 @@ def mosquitto() -> str:
     return find_tool("mosquitto")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def requires_tool() -> Callable[[str], str]:
     """``requires_tool("mosquitto")`` gives the path of a program, or skips the test (fails where CI=true)."""
     return find_tool

@@ -7,12 +7,14 @@ import random
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from flight.board import Board, write_board
 from hil.sil.instance import Instance, InstanceRecord
 from hil.sil.ports import free_ports
 from hil.supervisor import Program
 from skyrack.clock import Anchor, write_anchor
+from skyrack.errors import UserError
 from skyrack.satellite import load_constellation
 from skyrack.signing import provision
 
@@ -46,6 +48,7 @@ class System:
 
         Raises:
             FileError: constellation or satellite file do not add up.
+            UserError: the broker's address is none.
         """
         self.instance = instance
         self.run_dir = run_dir
@@ -54,7 +57,7 @@ class System:
         self.names = tuple(designs)
         # Ports are nobody's secret, and no result depends on them.
         broker_port, *others = free_ports(1 + 3 * len(self.names), random.SystemRandom())
-        self.broker = settings.broker or f"mqtt://127.0.0.1:{broker_port}"
+        self.broker = _address(settings.broker) if settings.broker else f"mqtt://127.0.0.1:{broker_port}"
         ports = iter(others)
         self.metrics = {name: next(ports) for name in self.names}
         self.gates = {name: {link: next(ports) for link in LINKS} for name in self.names}
@@ -178,3 +181,15 @@ class System:
             environment=ENVIRONMENT,
             ready=ready.exists,
         )
+
+
+def _address(broker: str) -> str:
+    """A broker's address with its port. The link gates pass bytes on as they are: its far end is plain MQTT."""
+    try:
+        parts = urlsplit(broker)
+        host, port = parts.hostname, parts.port or 1883
+    except ValueError:
+        host, port = None, 0
+    if not host or broker not in {f"mqtt://{host}", f"mqtt://{host}:{port}"}:
+        raise UserError(f'broker "{broker}": must be an address like mqtt://127.0.0.1:1883')
+    return f"mqtt://{host}:{port}"

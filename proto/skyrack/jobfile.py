@@ -201,7 +201,7 @@ def _pack(path: Path, job: JobFile) -> bytes:
             raise FileError(path, f'lands on "{entry.name}" like {other.path}; rename one', key=key, value=value)
 
     for key, name in _programs(path, job):
-        for entry in _found(path, key, name, f"program/{safe_name(name)}"):
+        for entry in _found(path, key, name, f"program/{_safe(path, key, name)}"):
             add(entry, key, name)
     for index, name in enumerate(job.inputs):
         key = f"inputs[{index}]"
@@ -231,10 +231,7 @@ def _programs(path: Path, job: JobFile) -> list[tuple[str, str]]:
 
 
 def _found(path: Path, key: str, name: str, packed_name: str) -> list[Entry]:
-    try:
-        safe_name(name)
-    except ArchiveError as error:
-        raise FileError(path, str(error), key=key, value=name) from error
+    _safe(path, key, name)
     target = path.parent / name
     if not target.exists():
         raise FileError(path, f"there is no such file in {path.parent.resolve()}", key=key, value=name)
@@ -244,5 +241,12 @@ def _found(path: Path, key: str, name: str, packed_name: str) -> list[Entry]:
         return [Entry(packed_name, target)]
     try:
         return [entry for entry in entries_of(target, packed_name + "/") if "__pycache__" not in entry.name]
+    except ArchiveError as error:
+        raise FileError(path, str(error), key=key, value=name) from error
+
+
+def _safe(path: Path, key: str, name: str) -> str:
+    try:
+        return safe_name(name)
     except ArchiveError as error:
         raise FileError(path, str(error), key=key, value=name) from error
