@@ -6,6 +6,7 @@ Everything here takes and returns values; :mod:`flight.compute.service` asks the
 from __future__ import annotations
 
 import enum
+import signal
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -131,7 +132,7 @@ def _after_exit(report: WorkReport) -> Change:
     if code == 0:
         return Change(JobState.COMPLETED)
     if code < 0:
-        return Change(JobState.FAILED, JobCause.SIGNAL, report.reason or f"it was killed by signal {-code}")
+        return Change(JobState.FAILED, JobCause.SIGNAL, report.reason or f"it was killed by {_signal(-code)}")
     return Change(JobState.FAILED, JobCause.EXIT_CODE, report.reason or f"it ended with exit code {code}")
 
 
@@ -215,3 +216,10 @@ def status_of(
         package_sha256=record.placement.spec.package_sha256,
         rate=rate,
     )
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
