@@ -119,7 +119,7 @@ def _refuse_infinite(value: object, key: str, source: Path | str) -> None:
 
 
 def shipped_directory(kind: str) -> Path:
-    """Where the files of a kind ("satellites", "constellations", "jobs") lie, in a checkout or in an installed wheel."""
+    """Where the files of a kind ("satellites", "constellations", "jobs") lie: in a checkout, or in a wheel."""
     installed = _PACKAGE / "shipped" / kind
     return installed if installed.is_dir() else _PACKAGE.parent.parent / _IN_CHECKOUT.get(kind, f"deploy/{kind}")
 
