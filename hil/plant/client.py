@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NOTHING = Sample(math.nan, -math.inf)
+_NO_FRAME: wire.Frame = (-math.inf, {}, {}, 0)
 
 
 class RemotePlantLink:
@@ -22,12 +23,16 @@ class RemotePlantLink:
 
     Sockets are read when a sensor is, without waiting; they keep the newest frame only. How old a frame may be is for
     the reader to say: samples carry their mission time. Before the first frame, values are not a number.
+
+    What actuators were set to is remembered: a plant that was started anew is told again, for switches stay as they
+    are set, and nobody who set them knows that the world began a second time.
     """
 
     def __init__(self, url: str, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
         self._context = context or zmq.Context.instance()
         self._sensors_url, actuators_url = wire.endpoints(url)
         self._frames: dict[str, wire.Frame] = {}
+        self._settings: dict[str, dict[str, float]] = {}
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._actuators = self._context.socket(zmq.PUSH)
         self._actuators.setsockopt(zmq.LINGER, 200)
@@ -37,7 +42,7 @@ class RemotePlantLink:
 
     def read(self, satellite: str, key: str) -> Sample:
         """One sensor's truth. Raises PlantKeyError for a sensor that the plant's frames lack."""
-        time, sensors, _ = self._newest(satellite)
+        time, sensors, _, _ = self._newest(satellite)
         if not sensors:
             return _NOTHING
         try:
@@ -55,6 +60,10 @@ class RemotePlantLink:
 
     def actuate(self, satellite: str, values: Mapping[str, float]) -> None:
         """Send actuators on their way; counted in ``unsent`` when the plant is gone and its queue full."""
+        self._settings.setdefault(satellite, {}).update(values)
+        self._send(satellite, values)
+
+    def _send(self, satellite: str, values: Mapping[str, float]) -> None:
         try:
             self._actuators.send(wire.encode_actuation(satellite, values), zmq.NOBLOCK)
         except zmq.Again:
@@ -72,12 +81,16 @@ class RemotePlantLink:
             socket = self._subscribe(satellite)
         while int(socket.get(zmq.EVENTS)) & zmq.POLLIN:
             try:
-                self._frames[satellite] = wire.decode_frame(socket.recv(zmq.NOBLOCK))
+                frame = wire.decode_frame(socket.recv(zmq.NOBLOCK))
+                before = self._frames.get(satellite)
+                self._frames[satellite] = frame
+                if before is not None and before[3] != frame[3] and satellite in self._settings:
+                    self._send(satellite, self._settings[satellite])
             except zmq.Again:
                 break
             except wire.WireError:
                 self.malformed += 1
-        return self._frames.get(satellite, (-math.inf, {}, {}))
+        return self._frames.get(satellite, _NO_FRAME)
 
     def _subscribe(self, satellite: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.SUB)

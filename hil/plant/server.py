@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -58,6 +59,8 @@ class PlantServer:
         self.clock = clock
         self.url = url
         self.counters = ServerCounters()
+        # A name, for whoever must know that this is not the plant of before; the world does not depend on it.
+        self._incarnation = secrets.randbits(32)
         self.gates: dict[str, dict[str, Gate]] = {}
         self._log = structlog.get_logger("plant")
         self._context = context or zmq.Context.instance()
@@ -107,9 +110,8 @@ class PlantServer:
         if self._sensors is not None:
             for satellite in self.plant.names:
                 plant = self.plant
-                self._sensors.send(
-                    wire.encode_frame(satellite, plant.time, plant.sensors(satellite), plant.device_faults(satellite))
-                )
+                sensors, faults = plant.sensors(satellite), plant.device_faults(satellite)
+                self._sensors.send(wire.encode_frame(satellite, plant.time, sensors, faults, self._incarnation))
         for gates in self.gates.values():
             for gate in gates.values():
                 gate.update()

@@ -1,14 +1,15 @@
 """What goes over the plant's sockets.
 
-Sensors: messages of one frame, satellite's name, NUL, msgpack of [mission time, {key: value}, {device fault: value}];
-one frame, so that a reader's socket can keep the newest only. Actuators: msgpack of [satellite, {key: value}].
+Sensors: messages of one frame, satellite's name, NUL, msgpack of [mission time, {key: value}, {device fault: value},
+incarnation of the plant]; one frame, so that a reader's socket can keep the newest only. Actuators: msgpack of
+[satellite, {key: value}].
 """
 
 from collections.abc import Mapping
 
 import msgspec
 
-Frame = tuple[float, dict[str, float], dict[str, float]]
+Frame = tuple[float, dict[str, float], dict[str, float], int]
 
 _encoder = msgspec.msgpack.Encoder()
 _frame = msgspec.msgpack.Decoder(Frame)
@@ -36,14 +37,18 @@ def topic(satellite: str) -> bytes:
 
 
 def encode_frame(
-    satellite: str, mission_time_seconds: float, sensors: Mapping[str, float], faults: Mapping[str, float]
+    satellite: str,
+    mission_time_seconds: float,
+    sensors: Mapping[str, float],
+    faults: Mapping[str, float],
+    incarnation: int = 0,
 ) -> bytes:
-    """A satellite's sensors, and the faults that its devices are to show."""
-    return topic(satellite) + _encoder.encode((mission_time_seconds, sensors, faults))
+    """A satellite's sensors, and the faults that its devices are to show; ``incarnation`` tells plants apart."""
+    return topic(satellite) + _encoder.encode((mission_time_seconds, sensors, faults, incarnation))
 
 
 def decode_frame(message: bytes) -> Frame:
-    """Mission time, sensors, device faults. Raises WireError."""
+    """Mission time, sensors, device faults, incarnation. Raises WireError."""
     try:
         frame: Frame = _frame.decode(message[message.index(b"\0") + 1 :])
     except (ValueError, msgspec.DecodeError) as error:

@@ -46,9 +46,9 @@ async def stepped(plant: Plant) -> None:
 
 
 def test_frames_and_actuations_survive_the_wire() -> None:
-    frame = wire.encode_frame("sat-1", 12.5, {"array.watts": 3.0}, {"gnss.stuck": 1.0})
+    frame = wire.encode_frame("sat-1", 12.5, {"array.watts": 3.0}, {"gnss.stuck": 1.0}, 7)
     assert frame.startswith(wire.topic("sat-1"))
-    assert wire.decode_frame(frame) == (12.5, {"array.watts": 3.0}, {"gnss.stuck": 1.0})
+    assert wire.decode_frame(frame) == (12.5, {"array.watts": 3.0}, {"gnss.stuck": 1.0}, 7)
     assert wire.decode_actuation(wire.encode_actuation("a", {"b": 1.0})) == ("a", {"b": 1.0})
     for bad in (b"", b"sat-1\0\xff", b"sat-1\0\x91\x01"):
         with pytest.raises(wire.WireError):
@@ -89,6 +89,30 @@ def test_sensors_come_and_actuators_go_over_sockets(
         running.cancel()
         link.close()
         await server.close()
+
+    asyncio.run(test())
+
+
+def test_a_plant_that_was_started_anew_is_told_what_was_set(
+    make_plant: MakePlant, url: str, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    async def test() -> None:
+        link = RemotePlantLink(url, context)
+        link.actuate("sat-1", {"node.node-1.draw_watts": 400.0})
+        link.actuate("sat-1", {"node.node-1.draw_watts": 300.0, "pump.duty_ratio": 0.25})
+        for _ in range(2):
+            plant = make_plant()
+            server = PlantServer(plant, MissionClock.starting_at(plant.time, rate=200.0), url, context)
+            await server.open()
+            running = asyncio.create_task(server.run())
+            async with asyncio.timeout(20):
+                while plant.read("sat-1", "load.node-1.watts") != 300.0:
+                    link.read("sat-1", "array.watts")
+                    await stepped(plant)
+            assert plant.read("sat-1", "pump.duty_ratio") == 0.25
+            running.cancel()
+            await server.close()
+        link.close()
 
     asyncio.run(test())
 
