@@ -21,13 +21,14 @@ def power_status(
     charge = estimator.state_of_charge_ratio or 0.0
     array = readings.array_watts or 0.0
     battery = readings.battery
+    metered = sum(reading.watts for reading in readings.loads.values())
     return PowerStatus(
         mission_time_seconds=now,
         state_of_charge_ratio=charge,
         battery_voltage_volts=battery.voltage_volts if battery is not None else 0.0,
         battery_current_amperes=battery.current_amperes if battery is not None else 0.0,
         array_power_watts=array,
-        load_power_watts=max(0.0, array - estimator.power_watts),
+        load_power_watts=max(0.0, array - estimator.power_watts) if readings.array_watts is not None else metered,
         battery_energy_joules=max(0.0, charge - floor_ratio) * design.capacity_joules,
         loads=[
             LoadStatus(

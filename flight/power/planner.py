@@ -71,6 +71,10 @@ class Planner:
         self._sunlit_ratio = sunlit_ratio
         self._lit_watts = forecast.array_watts(self._array, 1.0, sun_distance_meters, beta_angle_degrees)
 
+    def expected_array_watts(self) -> float:
+        """What the array can give now, by navigation's view of the Sun and the array's learnt health."""
+        return self._lit_watts * self._health.ratio * self._sunlit_ratio
+
     def learn(self, array_watts: float, battery_watts: float, nodes_watts: float, state_of_charge_ratio: float) -> None:
         """Take one second's good measurements; battery power is positive when charging."""
         self._base.update(max(0.0, array_watts - battery_watts - nodes_watts))

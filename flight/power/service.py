@@ -168,7 +168,12 @@ class PowerManager(Service):
     def _other_meters_watts(self, readings: Readings) -> float:
         """Battery power as array and loads tell it."""
         loads = sum(reading.watts for reading in readings.loads.values())
-        return (readings.array_watts or 0.0) - loads - self._always_on_watts
+        array = readings.array_watts
+        if array is None:
+            # Meters often fall silent together, as on a bus that stalls: that is no sign of a dark or dead array.
+            array = self._planner.expected_array_watts()
+        # The regulator takes no more from the array than loads and battery want.
+        return min(array - loads - self._always_on_watts, self._design.maximum_charge_watts)
 
     async def _obey(self, order: Order) -> None:
         await self._meters.switches[order.load].set_closed(order.closed)

@@ -308,6 +308,18 @@ def test_a_silent_battery_monitor_is_told_and_survived() -> None:
     fly(test)
 
 
+def test_meters_that_all_fall_silent_are_no_empty_battery() -> None:
+    async def test(flight: Flight) -> None:
+        await flight.run(300)
+        for meter in ("battery", "array"):
+            flight.actuate(f"fault.device.{meter}.silent", 1.0)
+        await flight.run(900)
+        truth = flight.read("battery.state_of_charge_ratio")
+        assert flight.power.state_of_charge_ratio == pytest.approx(truth, abs=0.05)
+
+    fly(test)
+
+
 def test_a_stuck_battery_monitor_does_not_hide_an_eclipse() -> None:
     async def test(flight: Flight) -> None:
         await flight.run(1200)
