@@ -75,6 +75,7 @@ class Executive(Service):
         device = context.board.watchdog_device if context.board is not None else ""
         self._heartbeat = Heartbeat(device, notifier or Notifier({}), self._is_well)
         self._boot: asyncio.Task[Any] | None = None
+        self._most_up = 0
 
     # Life.
 
@@ -131,6 +132,9 @@ class Executive(Service):
         if not self.supervision.down:
             self._heartbeat.notifier.ready()
             self._change_mode(Cause.SERVICES_UP)
+        elif self._mode is Mode.BOOT and self._up > self._most_up:
+            # On a loaded host a boot is slow and yet goes on: only one that stands still has failed.
+            self._begin_boot()
         self._publish_status()
 
     def service_hung(self, service: str) -> None:
@@ -169,7 +173,14 @@ class Executive(Service):
 
     # Mode.
 
+    @property
+    def _up(self) -> int:
+        """How many services answer."""
+        return len(self.supervision.services) - len(self.supervision.down)
+
     def _begin_boot(self) -> None:
+        """Wait for the services that are still down, for so long from now."""
+        self._most_up = self._up
         if self._boot is not None:
             self._boot.cancel()
         if self.supervision.down:

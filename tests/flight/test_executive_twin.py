@@ -27,7 +27,7 @@ from skyrack import files, logging, virtual
 from skyrack.clock import MissionClock
 from skyrack.satellite import load_constellation, load_satellite
 from skyrack.v1 import common_pb2, executive_pb2, options_pb2, power_pb2
-from skyrack.v1.executive_pb2 import MODE_NOMINAL, MODE_SAFE
+from skyrack.v1.executive_pb2 import MODE_BOOT, MODE_NOMINAL, MODE_SAFE, SERVICE_STATE_RUNNING
 
 CHARGE = "PowerStatus.state_of_charge_ratio"
 LOW = Rule(name="low", field=CHARGE, level="red_low", persistence=3, action=Action.SAFE_MODE, text="Battery low")
@@ -87,6 +87,8 @@ def make_services(plan: Plan) -> None:
 
     class Laser(Fake):
         name = "laser"
+
+    registry.update({kind.name: kind for kind in (Power, Laser)})
 
 
 class Ground:
@@ -290,6 +292,22 @@ def test_a_service_that_never_answers_at_boot_leads_to_the_safe_mode() -> None:
             await ground.until(lambda: ground.mode == MODE_SAFE, 120)
             assert ground.status.reason == "laser did not come up in time"
             assert not (await ground.send(executive_pb2.SetModeRequest())).ok
+
+    in_virtual_time(test)
+
+
+def test_a_slow_boot_that_goes_on_is_no_failure() -> None:
+    async def test() -> None:
+        plan = Plan()
+        plan.hung.update(("power", "laser"))
+        async with flying(plan) as ground:
+            await asyncio.sleep(50)
+            plan.hung.remove("power")
+            await ground.until(lambda: ground.service("power").state == SERVICE_STATE_RUNNING, 40)
+            await asyncio.sleep(60)
+            assert ground.mode == MODE_BOOT
+            plan.hung.remove("laser")
+            await ground.until(lambda: ground.mode == MODE_NOMINAL, 40)
 
     in_virtual_time(test)
 
