@@ -92,6 +92,9 @@ class Client:
             async with self._clock.timeout(timeout_seconds):
                 return await answer
         except TimeoutError:
+            if answer.done() and not answer.cancelled():
+                # This process was kept from running: both had come, and the answer is what was asked for.
+                return answer.result()
             self._counters.requests_timed_out += 1
             never_sent = "it is not running, or not reachable" if ticket in self._unsent else "it was reached"
             raise RequestTimeoutError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,27 @@ def test_a_hung_handler_is_a_timeout() -> None:
             await pair.compute.request("power", PingRequest(), 3.0)
 
     fly(test)
+
+
+def test_an_answer_that_came_while_the_process_did_not_run_counts() -> None:
+    async def main() -> None:
+        with zmq.Context(0) as context:
+            pair = Pair(context)
+
+            def stall(request: PingRequest, _header: Header) -> PingResponse:
+                time.sleep(0.2)
+                return PingResponse(nonce=request.nonce)
+
+            pair.power.serve(PING, stall)
+            await pair.compute.open()
+            await pair.power.open()
+            try:
+                assert await pair.compute.request("power", PingRequest(nonce=7), 0.1) == PingResponse(nonce=7)
+            finally:
+                await pair.compute.close()
+                await pair.power.close()
+
+    asyncio.run(main())
 
 
 def test_a_request_waits_for_a_service_that_is_about_to_start() -> None:
