@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from flight.executive.memory import Memory
     from flight.service import Service
 
+# How long power may take to answer, in host seconds: a busy host is late at any rate of the clock.
+_ANSWER_SECONDS = 5.0
+
 SetSwitch = Callable[[str, bool], Awaitable[str]]
 """Set a load's switch (true is closed); returns why that was not possible, or nothing."""
 
@@ -29,6 +32,8 @@ class RackSwitches:
         self._memory = memory
         self._set_switch = set_switch
         self._safe_since: float | None = None
+        # Every switch is known to be open; after a restart they are opened once more, which harms nobody.
+        self._all_open = False
         self._busy = False
 
     def due(self, mode: Mode, now: float, grace_seconds: float) -> bool | None:
@@ -39,17 +44,19 @@ class RackSwitches:
         if self._safe_since is None:
             self._safe_since = now
         over = now - self._safe_since >= grace_seconds
-        return False if over and not self._memory.rack_opened and not self._busy else None
+        return False if over and not self._all_open and not self._busy else None
 
     async def set(self, closed: bool) -> bool:
         """Set all switches; whether all obeyed. What failed is tried again when it is due again."""
         self._busy = True
         try:
             if not closed:
-                # Remembered before it is done: a restart in between must not leave the rack dark for good.
+                # Remembered before it is done, and though only some obey: no node must stay dark for good.
                 self._memory.rack_opened = True
             problems = [problem for node in self._nodes if (problem := await self._set_switch(node, closed))]
-            self._memory.rack_opened = bool(problems) if closed else not problems
+            self._all_open = not closed and not problems
+            if closed:
+                self._memory.rack_opened = bool(problems)
             return not problems
         finally:
             self._busy = False
@@ -58,7 +65,8 @@ class RackSwitches:
 async def set_load_switch(service: Service, load: str, closed: bool) -> str:
     """Have power set a load's switch (true is closed); why that was not possible, or nothing."""
     try:
-        answer = await service.request("power", power_pb2.SetLoadSwitchRequest(load=load, closed=closed))
+        request = power_pb2.SetLoadSwitchRequest(load=load, closed=closed)
+        answer = await service.request("power", request, _ANSWER_SECONDS * service.clock.rate)
     except BusError as error:
         return str(error)
     return "" if answer.ok else str(answer.reason)

@@ -138,10 +138,12 @@ def test_the_rack_loses_power_after_a_grace_and_gets_it_back() -> None:
     assert rack.due(Mode.SAFE, 110, 10) is False
     assert not asyncio.run(rack.set(closed=False))
     assert rack.due(Mode.SAFE, 115, 10) is False, "one switch did not obey: again"
+    assert rack.due(Mode.NOMINAL, 116, 10) is True, "the other did, and must not stay open"
+    assert rack.due(Mode.SAFE, 120, 0) is False
     broken.clear()
     assert asyncio.run(rack.set(closed=False))
     assert memory.rack_opened
-    assert rack.due(Mode.SAFE, 120, 10) is None
+    assert rack.due(Mode.SAFE, 131, 10) is None
     assert rack.due(Mode.BOOT, 121, 10) is None
     again = RackSwitches(["node-1", "node-2"], memory, set_switch)
     assert again.due(Mode.NOMINAL, 122, 10) is True, "a restart in between changes nothing"
