@@ -33,7 +33,7 @@ HEALTH_PERIOD_SECONDS = 5.0
 REPEATED_EVENT_SECONDS = 60.0
 
 registry: dict[str, type[Service]] = {}
-"""Every service class that has been imported, by name."""
+"""Every service of this package that has been imported, by name: stand-ins from elsewhere do not replace them."""
 
 _LOG_LEVELS = {
     Severity.SEVERITY_DEBUG: "debug",
@@ -56,7 +56,8 @@ class Service:
         super().__init_subclass__(**keywords)
         if cls.name:
             cls.declarations = declarations_of(cls)
-            registry[cls.name] = cls
+            if cls.__module__.startswith("flight."):
+                registry[cls.name] = cls
 
     def __init__(self, context: ServiceContext) -> None:
         self.context = context

@@ -281,8 +281,10 @@ class Supervisor:
         if self._status_file is None:
             return
         temporary = self._status_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self.status(), indent=1) + "\n", encoding="utf-8")
-        temporary.replace(self._status_file)
+        # It is there to be looked at: a full disk ends nothing.
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(self.status(), indent=1) + "\n", encoding="utf-8")
+            temporary.replace(self._status_file)
 
 
 async def _all_ended(members: list[_Process], within_seconds: float) -> None:

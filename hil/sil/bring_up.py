@@ -28,12 +28,23 @@ class Running:
         self.ground_url = system.ground_url()
 
     async def until_failed(self) -> str:
-        """Wait until a process has ended too often; the sentence says which."""
+        """Wait until a process has ended too often, or the run's directory is gone; the sentence says which."""
         failed = self.supervisor.failed
         if failed is None:
             message = "the supervisor does not run"
             raise RuntimeError(message)
-        return await asyncio.shield(failed)
+        while not failed.done():
+            await asyncio.wait([failed], timeout=NOTE_SECONDS)
+            if not self.system.instance.directory.exists():
+                return f"{self.system.instance.directory} was removed while it was in use"
+        return failed.result()
+
+    async def note_mission_time(self) -> None:
+        """Note the time again and again, for the next run of this instance; a full disk makes the note old."""
+        while True:
+            with contextlib.suppress(OSError):
+                self.system.note_mission_time(self.clock)
+            await asyncio.sleep(NOTE_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -52,19 +63,14 @@ async def brought_up(
         async with Supervisor(programs, status_file=system.supervision_file, on_event=on_event) as supervisor:
             running = Running(system, supervisor)
             instance.write_record(system.record(os.getpid()))
-            noting = asyncio.create_task(_note_mission_time(running))
+            noting = asyncio.create_task(running.note_mission_time())
             try:
                 yield running
             finally:
                 noting.cancel()
-                instance.record_path.unlink(missing_ok=True)
-                system.note_mission_time(running.clock)
-
-
-async def _note_mission_time(running: Running) -> None:
-    while True:
-        running.system.note_mission_time(running.clock)
-        await asyncio.sleep(NOTE_SECONDS)
+                with contextlib.suppress(OSError):
+                    instance.record_path.unlink(missing_ok=True)
+                    system.note_mission_time(running.clock)
 
 
 __all__ = ["Running", "SupervisorError", "brought_up"]

@@ -32,5 +32,6 @@ class Thermal(Fake):
     name = "thermal"
 
 
+registry.update({kind.name: kind for kind in (Power, Thermal)})
 process.service_class = lambda name: registry[name]
 sys.exit(run_executive(load_board(Path(sys.argv[1]))))

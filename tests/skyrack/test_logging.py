@@ -61,10 +61,10 @@ def test_exceptions_and_what_libraries_log_are_lines_of_json_too(tmp_path: Path)
         int("boom")
     except ValueError:
         get_logger("x").exception("handler_failed")
-    logging.getLogger("amqtt").warning("client %s gone", "a")
+    logging.getLogger("some.library").warning("client %s gone", "a")
     first, second = read(file)
     assert "ValueError: invalid literal" in str(first["exception"])
-    assert (second["event"], second["component"], second["text"]) == ("library", "amqtt", "client a gone")
+    assert (second["event"], second["component"], second["text"]) == ("library", "some.library", "client a gone")
 
 
 def test_silence_drops_everything(capsys: pytest.CaptureFixture[str]) -> None:
