@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -33,11 +33,9 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def run_mosquitto(program: str, port: int, directory: Path) -> AsyncIterator[None]:
-    config = directory / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+async def killed_at_the_end(*command: str) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(
-        program, "-c", str(config), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
     try:
         yield
@@ -46,23 +44,14 @@ async def run_mosquitto(program: str, port: int, directory: Path) -> AsyncIterat
         await process.wait()
 
 
-@asynccontextmanager
-async def run_amqtt(port: int, directory: Path) -> AsyncIterator[None]:
-    from amqtt.broker import Broker
+def run_mosquitto(program: str, port: int, directory: Path) -> AbstractAsyncContextManager[None]:
+    config = directory / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    return killed_at_the_end(program, "-c", str(config))
 
-    logging.getLogger("amqtt").setLevel(logging.CRITICAL)
-    logging.getLogger("transitions").setLevel(logging.CRITICAL)
-    broker = Broker(
-        {
-            "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
-            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
-        }
-    )
-    await broker.start()
-    try:
-        yield
-    finally:
-        await broker.shutdown()
+
+def run_amqtt(port: int, _directory: Path) -> AbstractAsyncContextManager[None]:
+    return killed_at_the_end(sys.executable, "-m", "ground.broker", "--port", str(port))
 
 
 @pytest.fixture(params=["amqtt", "mosquitto"])
