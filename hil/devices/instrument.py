@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from flight.hal import DeviceEnvironment, DeviceError, Quality, Reading
@@ -49,6 +49,16 @@ class Instrument:
             raise DeviceError(f"{self.name}: {error}") from None
         self._time = sample.mission_time_seconds
         return sample.value
+
+    def sense_together(self, keys: Sequence[str]) -> list[float]:
+        """Several truths of one moment: the plant may go on while they are read, and then they are read again."""
+        while True:
+            values = [self.sense(keys[0])]
+            began = self._time
+            values += [self.sense(key) for key in keys[1:]]
+            # Frames only follow one another: when the last is of the first one's time, so are all between.
+            if self._time == began:
+                return values
 
     def actuate(self, values: Mapping[str, float]) -> None:
         """Set actuators of the plant."""

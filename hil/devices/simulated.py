@@ -14,6 +14,20 @@ from skyrack.files import suggest
 from skyrack.satellite import Heater as HeaterDesign
 from skyrack.satellite import SatelliteFile
 
+_BATTERY = ("battery.voltage_volts", "battery.current_amperes", "battery.celsius")
+_ORBIT = (
+    *(f"orbit.position_{axis}_meters" for axis in "xyz"),
+    *(f"orbit.velocity_{axis}_meters_per_second" for axis in "xyz"),
+)
+_LASER = (
+    "received_watts",
+    "error_azimuth_radians",
+    "error_elevation_radians",
+    "azimuth_radians",
+    "elevation_radians",
+    "slewing",
+)
+
 
 class SimulatedBattery:
     """Battery monitor."""
@@ -29,10 +43,9 @@ class SimulatedBattery:
 
     def _measure(self) -> BatteryState:
         i, gauss = self._instrument, self._instrument.rng.gauss
+        voltage, current, celsius = i.sense_together(_BATTERY)
         return BatteryState(
-            i.sense("battery.voltage_volts") + gauss(0.0, self._noise[0]),
-            i.sense("battery.current_amperes") + i.error(),
-            i.sense("battery.celsius") + gauss(0.0, self._noise[1]),
+            voltage + gauss(0.0, self._noise[0]), current + i.error(), celsius + gauss(0.0, self._noise[1])
         )
 
 
@@ -120,10 +133,10 @@ class SimulatedGnss:
 
     def _measure(self) -> OrbitFix:
         i = self._instrument
-        x, y, z = (i.sense(f"orbit.position_{axis}_meters") + i.error() for axis in "xyz")
-        u, v, w = (
-            i.sense(f"orbit.velocity_{axis}_meters_per_second") + i.rng.gauss(0.0, 1e-3 * i.noise) for axis in "xyz"
-        )
+        # A second between position and time stamp would be eight kilometres.
+        sensed = i.sense_together(_ORBIT)
+        x, y, z = (value + i.error() for value in sensed[:3])
+        u, v, w = (value + i.rng.gauss(0.0, 1e-3 * i.noise) for value in sensed[3:])
         return OrbitFix((x, y, z), (u, v, w))
 
 
@@ -133,6 +146,7 @@ class SimulatedLaser:
     def __init__(self, instrument: Instrument) -> None:
         self._instrument = instrument
         self._prefix = instrument.name
+        self._keys = tuple(f"{instrument.name}.{quantity}" for quantity in _LASER)
         self._channel = Channel(instrument, self._measure)
 
     async def read(self) -> Reading[LaserReading]:
@@ -166,20 +180,15 @@ class SimulatedLaser:
         self._instrument.actuate({f"{self._prefix}.transmit": float(on)})
 
     def _measure(self) -> LaserReading:
-        i, prefix = self._instrument, self._prefix
-        received = i.sense(f"{prefix}.received_watts")
-        error = (0.0, 0.0)
-        if received > 0.0:
-            error = (
-                i.sense(f"{prefix}.error_azimuth_radians") + i.error(),
-                i.sense(f"{prefix}.error_elevation_radians") + i.error(),
-            )
+        i = self._instrument
+        received, off_azimuth, off_elevation, azimuth, elevation, slewing = i.sense_together(self._keys)
+        error = (off_azimuth + i.error(), off_elevation + i.error()) if received > 0.0 else (0.0, 0.0)
         return LaserReading(
-            azimuth_radians=i.sense(f"{prefix}.azimuth_radians"),
-            elevation_radians=i.sense(f"{prefix}.elevation_radians"),
+            azimuth_radians=azimuth,
+            elevation_radians=elevation,
             received_power_watts=received * (1.0 + i.rng.gauss(0.0, 0.02)),
             tracking_error_radians=error,
-            slewing=i.sense(f"{prefix}.slewing") > 0.5,
+            slewing=slewing > 0.5,
         )
 
 

@@ -93,6 +93,26 @@ def test_battery_array_and_gnss(plant: Plant, environment: DeviceEnvironment) ->
     assert math.dist(fix.velocity_meters_per_second, speed) < 0.1
 
 
+def test_a_fix_is_of_one_moment_though_the_plant_goes_on(plant: Plant, environment: DeviceEnvironment) -> None:
+    """As over sockets, where a new frame may come between two sensors."""
+
+    class Moving(LocalPlantLink):
+        reads = 0
+
+        def read(self, satellite: str, key: str) -> Sample:
+            self.reads += 1
+            if self.reads in (3, 9):
+                plant.step()
+            return super().read(satellite, key)
+
+    moving = replace(environment, attachments={"plant": Moving(plant)})
+    fix = get(simulated.gnss("gnss", {"noise": 0.0, "bias": 0.0}, moving).read())
+    assert fix.mission_time_seconds == plant.time
+    assert fix.value.position_meters == pytest.approx(
+        [plant.read("sat-1", f"orbit.position_{a}_meters") for a in "xyz"]
+    )
+
+
 def test_a_laser_terminal_turns_and_reports(plant: Plant, environment: DeviceEnvironment) -> None:
     laser = simulated.laser("laser.laser-1", {}, environment)
     get(laser.point(0.02, -0.03, rates=(1e-3, 0.0)))
