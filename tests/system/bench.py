@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ground.client import SkyrackClient, UnreachableError
-from hil.processes import belonging_to, process_table
+from hil.processes import RUN_VARIABLE, process_table
 from skyrack import files
 
 SKYRACK = (sys.executable, "-c", "from skyrack.cli import main; main()")
@@ -77,6 +77,18 @@ def environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key != "SKYRACK_GROUND"}
 
 
+def marked(run_id: str) -> list[str]:
+    """Command lines of all processes that bear a run's mark."""
+    mark = f"{RUN_VARIABLE}={run_id}".encode()
+    found = []
+    for pid in process_table():
+        with contextlib.suppress(OSError):
+            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found.append(f"{pid} {line}")
+    return found
+
+
 def assert_databases_sound(directory: Path) -> None:
     paths = [path for path in directory.rglob("*") if path.suffix in (".db", ".sqlite")]
     assert paths, f"no databases below {directory}"
@@ -116,7 +128,7 @@ class Bench:
         run_id = self.run_id
         done = self.skyrack("down", "--name", self.name)
         assert done.returncode == 0, done.stderr
-        assert belonging_to(run_id) == []
+        assert marked(run_id) == []
 
     def close(self) -> None:
         self.skyrack("down", "--name", self.name)

@@ -18,7 +18,7 @@ import pytest
 import zmq
 from google.protobuf.message import DecodeError
 
-from hil.processes import belonging_to, process_table
+from hil.processes import process_table
 from hil.sil.instance import Instance
 from skyrack.backhaul import down_topic, state_topic, up_topic
 from skyrack.signing import FRAME, SigningKey
@@ -259,7 +259,7 @@ def test_a_killed_keeper_takes_the_run_with_it_and_the_next_goes_on(bench: Any, 
     instance = Instance(bench.name, bench.home)
     kit.eventually(lambda: not instance.live, "the run is over")
     # The work on the rack lives on, as it does on a board whose software is restarted; all else is gone.
-    kit.eventually(lambda: _without_work(run_id) == [], "the run's processes are gone")
+    kit.eventually(lambda: kit.marked(run_id) == [], "the run's processes are gone")
     bench.up("--constellation", str(bench.one_satellite()), "--broker", url, "--rate", "30")
     assert bench.mission_time() >= at - 60.0
     bench.let_go(bench.until_running("through-both"))
@@ -271,7 +271,3 @@ def test_a_killed_keeper_takes_the_run_with_it_and_the_next_goes_on(bench: Any, 
     assert bench.left_running() == []
     kit.assert_databases_sound(bench.home)
     assert json.loads((bench.home / "processes.json").read_text())["processes"]
-
-
-def _without_work(run_id: str) -> list[int]:
-    return [entry.pid for entry in belonging_to(run_id) if b"flight.compute.shim" not in _command_line(entry.pid)]

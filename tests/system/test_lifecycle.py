@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from hil.processes import belonging_to
-
 END_SECONDS = 5.0
 
 
@@ -76,7 +74,7 @@ def test_ctrl_c_ends_everything_within_five_seconds(bench: Any, kit: Any, moment
     assert run.returncode == 130, err
     assert "Traceback" not in err
     assert bench.left_running() == []
-    assert not run_id or belonging_to(run_id) == []
+    assert not run_id or kit.marked(run_id) == []
     if list(bench.home.rglob("*.db")):
         kit.assert_databases_sound(bench.home)
 
