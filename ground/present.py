@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -34,12 +34,18 @@ _STYLES: Final = {
 }
 _PLAIN_WIDTH: Final = 240
 _DARK: Final = 0.02
+_NARROW: Final = 100
+"""A terminal with fewer columns does without those that matter least."""
 
 
-def console() -> Console:
-    """Where answers go: as wide as the terminal, or wide enough for whoever reads a pipe."""
-    plain = not sys.stdout.isatty()
-    return Console(width=_PLAIN_WIDTH if plain else None, highlight=False, soft_wrap=plain)
+def console(*, stderr: bool = False) -> Console:
+    """Where answers go: as wide as the terminal, or wide enough for whoever reads a pipe.
+
+    What jobs and satellites say is printed as it is: brackets in it are no markup.
+    """
+    plain = not (sys.stderr if stderr else sys.stdout).isatty()
+    width = _PLAIN_WIDTH if plain else None
+    return Console(width=width, stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=plain)
 
 
 def print_json(value: object) -> None:
@@ -52,11 +58,31 @@ def _word(word: str) -> Text:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    """A table whose last column wraps and whose others do not; ``>`` before a name sets it to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
     for column in columns:
         right = column.startswith(">")
-        table.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
+        table.add_column(
+            column.removeprefix(">"),
+            justify="right" if right else "left",
+            no_wrap=column != columns[-1],
+            overflow="fold",
+        )
     return table
+
+
+class _Fitted:
+    """A table that leaves out some of its columns where the terminal is narrow."""
+
+    def __init__(self, table: Table, spare: Sequence[str]) -> None:
+        self._table = table
+        self._spare = spare
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        table = self._table
+        if options.max_width < _NARROW:
+            table.columns = [column for column in table.columns if column.header not in self._spare]
+        yield table
 
 
 def _number(value: float | None, unit: str = "", digits: int = 1) -> str:
@@ -78,7 +104,7 @@ def _since(start: float | None, end: float | None) -> str:
     return "-" if start is None or end is None else duration(end - start)
 
 
-def jobs(records: Sequence[Mapping[str, Any]]) -> Table | str:
+def jobs(records: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A table of jobs."""
     if not records:
         return "no jobs yet: submit one with `skyrack submit job.toml`"
@@ -95,7 +121,7 @@ def jobs(records: Sequence[Mapping[str, Any]]) -> Table | str:
             _since(record["placed_seconds"], record["finished_seconds"]),
             _what(record),
         )
-    return table
+    return _Fitted(table, ("satellite", "try", "orbit"))
 
 
 def _what(record: Mapping[str, Any]) -> str:
@@ -148,7 +174,7 @@ def sun(sunlit_ratio: float | None) -> str:
     return "eclipse" if sunlit_ratio < _DARK else "sunlit" if sunlit_ratio > 1 - _DARK else "penumbra"
 
 
-def satellites(records: Sequence[Mapping[str, Any]]) -> Table:
+def satellites(records: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A table of satellites."""
     table = _table(
         "satellite",
@@ -184,10 +210,10 @@ def satellites(records: Sequence[Mapping[str, Any]]) -> Table:
             str(record["jobs_open"]),
             str(record["outbox_items"]),
         )
-    return table
+    return _Fitted(table, ("heard", "heat", "free", "waits"))
 
 
-def telemetry(values: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
+def telemetry(values: Iterable[tuple[str, Mapping[str, Any]]]) -> RenderableType:
     """(satellite, value) as a table."""
     table = _table("satellite", "field", "of", ">value", "unit", "time", "meaning")
     for satellite, value in values:
@@ -201,12 +227,15 @@ def telemetry(values: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
             mission_time_text(value["mission_time_seconds"]),
             value["description"],
         )
-    return table
+    return _Fitted(table, ("satellite", "time"))
 
 
 def events(records: Iterable[Mapping[str, Any]]) -> Table:
     """A table of events."""
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 1))
+    for _ in range(5):
+        table.add_column(no_wrap=True)
+    table.add_column()
     for record in records:
         fields = ", ".join(f"{name}={value}" for name, value in record["fields"].items())
         table.add_row(

@@ -26,7 +26,7 @@ SHOWN_NOTES = 4
 @contextlib.contextmanager
 def watching(*, quiet: bool) -> Iterator[Callable[[View], None]]:
     """Show views: a live picture on a terminal, a line for each change elsewhere; on standard error."""
-    console = Console(stderr=True)
+    console = present.console(stderr=True)
     if quiet:
         yield lambda _view: None
     elif console.is_terminal:
@@ -98,7 +98,7 @@ def show_outcome(outcome: Outcome, *, as_json: bool) -> None:
         for path in paths:
             console.print(f"  {path}", highlight=False, soft_wrap=True)
     if outcome.problem:
-        console.print(f"[red]{outcome.problem}[/]", soft_wrap=True)
+        console.print(Text(outcome.problem, style="red"), soft_wrap=True)
 
 
 def _between(start: float | None, end: float | None) -> str:
