@@ -15,7 +15,7 @@ import httpx
 from skyrack.errors import UserError
 from skyrack.v1 import job_pb2
 
-__all__ = ["GroundError", "SkyrackClient", "UnreachableError", "find_ground"]
+__all__ = ["GroundError", "SkyrackClient", "UnreachableError", "find_ground", "is_settled"]
 
 HOME: Final = Path(".skyrack")
 _TIMEOUT_SECONDS: Final = 30.0
@@ -31,6 +31,12 @@ class GroundError(UserError):
     def __init__(self, detail: str, status: int) -> None:
         super().__init__(detail)
         self.status = status
+
+
+def is_settled(job: Mapping[str, Any]) -> bool:
+    """Nothing more will come of a job: it is final, and its result here, or not to be had."""
+    is_complete = job["result_received_seconds"] is not None or job["result_problem"]
+    return bool(job["is_final"] and (not job["result_sha256"] or is_complete))
 
 
 def find_ground(url: str = "", home: Path = HOME) -> str:
@@ -164,12 +170,19 @@ class SkyrackClient:
         return self._object("GET", "/health")
 
     def _object(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        found: dict[str, Any] = self._call(method, path, **arguments).json()
+        found: dict[str, Any] = self._json(method, path, arguments)
         return found
 
     def _list(self, method: str, path: str, **arguments: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._call(method, path, **arguments).json()
+        found: list[dict[str, Any]] = self._json(method, path, arguments)
         return found
+
+    def _json(self, method: str, path: str, arguments: Mapping[str, Any]) -> Any:
+        response = self._call(method, path, **arguments)
+        try:
+            return response.json()
+        except ValueError:
+            raise UnreachableError(f"what answers at {self.url} is no ground; name another with --ground URL") from None
 
     def _call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         wait = (arguments.get("params") or {}).get("wait_seconds", 0)

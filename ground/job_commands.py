@@ -14,11 +14,11 @@ import click
 from rich.live import Live
 
 from ground import present
-from ground.client import GroundError, SkyrackClient, UnreachableError, find_ground
+from ground.client import GroundError, SkyrackClient, UnreachableError, find_ground, is_settled
 from ground.intake import RESULT_LIMIT_BYTES
 from skyrack import archive, jobfile
 
-__all__ = ["as_json", "asking", "at_ground", "cancel", "fetch", "jobs", "submit"]
+__all__ = ["as_json", "asking", "at_ground", "cancel", "fetch", "jobs", "submit", "user"]
 
 _WAIT_SECONDS: Final = 20.0
 
@@ -40,17 +40,12 @@ def asking(url: str) -> Iterator[SkyrackClient]:
         raise
 
 
-def _user() -> str:
+def user() -> str:
+    """Who submits."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user without a name
         return "unknown"
-
-
-def _is_settled(record: dict[str, Any]) -> bool:
-    """Final, and its result here or not to be had."""
-    is_complete = record["result_received_seconds"] is not None or record["result_problem"]
-    return bool(record["is_final"] and (not record["result_sha256"] or is_complete))
 
 
 @click.command()
@@ -69,7 +64,7 @@ def submit(files: tuple[Path, ...], job_id: str, wait: bool, is_json: bool, url:
     packages = [jobfile.package(path) for path in files]
     with asking(url) as client:
         records = [
-            client.submit(spec, package, job_id or f"{spec.name[:56]}-{secrets.token_hex(3)}", _user())
+            client.submit(spec, package, job_id or f"{spec.name[:56]}-{secrets.token_hex(3)}", user())
             for spec, package in packages
         ]
         if wait:
@@ -85,6 +80,7 @@ def submit(files: tuple[Path, ...], job_id: str, wait: bool, is_json: bool, url:
 def _wait(client: SkyrackClient, ids: Sequence[str], *, show: bool) -> list[dict[str, Any]]:
     out = present.console()
     records = {job_id: client.job(job_id) for job_id in ids}
+    newest = max(record["revision"] for record in records.values())
     told: dict[str, str] = {}
     is_live = show and out.is_terminal
     with Live(console=out, auto_refresh=False, transient=False, redirect_stdout=False) as live:
@@ -95,11 +91,12 @@ def _wait(client: SkyrackClient, ids: Sequence[str], *, show: bool) -> list[dict
                 if show and not is_live and told.get(job_id) != record["state"]:
                     out.print(f"{job_id} {record['state']} {record['satellite']} {record['reason']}".rstrip())
                 told[job_id] = record["state"]
-            unsettled = [record for record in records.values() if not _is_settled(record)]
+            unsettled = [record for record in records.values() if not is_settled(record)]
             if not unsettled:
                 return list(records.values())
-            newest = max(record["revision"] for record in records.values())
-            client.jobs(1000, after_revision=newest, wait_seconds=_WAIT_SECONDS)
+            # Other people's jobs change, too: what was seen of them once must not end the next wait at once.
+            seen = client.jobs(1000, after_revision=newest, wait_seconds=_WAIT_SECONDS)
+            newest = max((record["revision"] for record in seen), default=newest)
             for record in unsettled:
                 records[record["job_id"]] = client.job(record["job_id"])
 

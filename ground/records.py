@@ -88,8 +88,9 @@ class JobRecord:
 
     @property
     def is_settled(self) -> bool:
-        """Nothing more will come: final, and its result, where it has one, is here."""
-        return self.is_final and (not self.result_sha256 or self.result_received_seconds is not None)
+        """Nothing more will come: final, and its result, where it has one, is here or not to be had."""
+        is_complete = self.result_received_seconds is not None or bool(self.result_problem)
+        return self.is_final and (not self.result_sha256 or is_complete)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ground.client import SkyrackClient, UnreachableError
+from ground.client import SkyrackClient, UnreachableError, is_settled
 from hil.sil.bring_up import brought_up
 from skyrack import archive, files, jobfile
 
@@ -98,12 +98,12 @@ async def demonstrate(
             await until(lambda view: bool(view.satellites) and all(map(_is_nominal, view.satellites)))
             for number, (path, (spec, package)) in enumerate(zip(demo.jobs, packages, strict=True), start=1):
                 await asyncio.to_thread(client.submit, spec, package, f"{path.parent.name}-{number}", "run")
-            view = await until(lambda view: len(view.jobs) == len(packages) and all(map(_is_settled, view.jobs)))
+            view = await until(lambda view: len(view.jobs) == len(packages) and all(map(is_settled, view.jobs)))
             if failing.done():
                 return Outcome(view, {}, {}, failing.result())
             failing.cancel()
             outcome = await asyncio.to_thread(_collect, instance, client, view)
-        waiting = ", ".join(f"{job['job_id']} is {job['state']}" for job in view.jobs if not _is_settled(job))
+        waiting = ", ".join(f"{job['job_id']} is {job['state']}" for job in view.jobs if not is_settled(job))
         if waiting:
             return replace(outcome, problem=f"not over after {demo.limit_seconds:g} s: {waiting}")
         return outcome
@@ -122,18 +122,14 @@ def _is_nominal(satellite: dict[str, Any]) -> bool:
     return bool(satellite["mode"] == "nominal")
 
 
-def _is_settled(job: dict[str, Any]) -> bool:
-    return bool(job["is_final"] and (not job["result_sha256"] or job["result_received_seconds"] is not None))
-
-
 def _collect(instance: Instance, client: SkyrackClient, view: View) -> Outcome:
     results: dict[str, tuple[Path, ...]] = {}
     findings: dict[str, dict[str, Any]] = {}
     problems = []
     for job in view.jobs:
         name = job["job_id"]
-        if not _is_settled(job) or job["state"] != "COMPLETED":
-            problems.append(f"{name} {job['state']}: {job['reason']}")
+        if not is_settled(job) or job["state"] != "COMPLETED" or job["result_problem"]:
+            problems.append(f"{name} {job['state']}: {job['result_problem'] or job['reason']}")
             continue
         directory = instance.directory / "results" / name
         names = archive.unpack(client.result(name), directory, RESULT_LIMIT_BYTES)
