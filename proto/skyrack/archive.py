@@ -36,13 +36,17 @@ def safe_name(name: str) -> str:
     """The normal form of a relative path that stays where it is unpacked.
 
     Raises:
-        ArchiveError: the path is absolute, climbs with "..", or is empty.
+        ArchiveError: the path is absolute, climbs with "..", is empty, or is no UTF-8.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or name.startswith(("/", "~")):
         raise ArchiveError(f'"{name}" is an absolute path; name files relative to their directory')
     if ".." in path.parts or "\0" in name:
         raise ArchiveError(f'"{name}" leaves its directory; put the file inside')
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ArchiveError(f"{name!a} holds bytes that are no UTF-8; rename the file") from None
     if not path.parts:
         raise ArchiveError(f'"{name}" names no file')
     return str(path)
@@ -58,8 +62,12 @@ def entries_of(directory: Path, prefix: str = "") -> Iterator[Entry]:
     for path in sorted(directory.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             continue
-        if not path.resolve().is_relative_to(root):
-            raise ArchiveError(f"{path} links out of {directory}; copy what it points to")
+        try:
+            inside = path.resolve().is_relative_to(root)
+        except (OSError, RuntimeError):  # a link that leads to itself; which of the two depends on Python's version
+            inside = False
+        if not inside:
+            raise ArchiveError(f"{path} links out of {directory}, or to itself; copy what it points to")
         if not path.is_dir():
             yield Entry(prefix + path.relative_to(directory).as_posix(), path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from skyrack import jobfile
-from skyrack.archive import ArchiveError, Entry, pack, unpack
+from skyrack.archive import ArchiveError, Entry, entries_of, pack, unpack
 from skyrack.files import FileError
 
 GOOD = """
@@ -138,3 +138,15 @@ def _fix_checksums(tar: bytes) -> bytes:
 def test_shipped_examples_are_good(name: str) -> None:
     spec, _ = jobfile.package(EXAMPLES / name / "job.toml")
     assert spec.name == name
+
+
+@pytest.mark.parametrize("kind", ["loop", "outside", "bytes"])
+def test_outputs_that_cannot_travel_are_refused_with_a_sentence(tmp_path: Path, kind: str) -> None:
+    if kind == "loop":
+        (tmp_path / "again").symlink_to("again")
+    elif kind == "outside":
+        (tmp_path / "passwords").symlink_to("/etc/passwd")
+    else:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).touch()
+    with pytest.raises(ArchiveError, match=r"links out of|no UTF-8"):
+        pack(entries_of(tmp_path), 1 << 20)

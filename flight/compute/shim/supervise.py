@@ -250,10 +250,14 @@ class Shim:
 def _hashes(directory: Path) -> list[tuple[str, int, str]]:
     found = []
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            with contextlib.suppress(OSError), path.open("rb") as file:
+        with contextlib.suppress(OSError):
+            if not path.is_file() or path.is_symlink():
+                continue
+            with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-                found.append((path.relative_to(directory).as_posix(), path.stat().st_size, digest))
+            # A name may be any bytes; a status is text.
+            name = os.fsencode(path.relative_to(directory)).decode(errors="replace")
+            found.append((name, path.stat().st_size, digest))
     return found
 
 
