@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
 
 from flight.compute.lifecycle import Change, Intent, JobRecord, apply, status_of
 from flight.compute.outbox import Outbox
@@ -14,6 +15,7 @@ from flight.compute.workdirs import WorkDirs
 from flight.hal import DeviceError, RackNode, WorkReport
 from skyrack.archive import ArchiveError
 from skyrack.clock import Clock
+from skyrack.database import StorageError
 from skyrack.jobs import JobCause, JobState
 from skyrack.v1 import compute_pb2, job_pb2
 
@@ -130,9 +132,12 @@ class Jobs:
         if record.state is not JobState.RUNNING:
             await self.step(record, change)
             return True, f"{job_id}: cancelled"
-        if record.ask(Intent.CANCEL, change.cause, change.reason):
+        with self._undone_unless_kept(record):
+            news = record.ask(Intent.CANCEL, change.cause, change.reason)
+            if news:
+                await self._store.keep(record, None)
+        if news:
             self.revision += 1
-            await self._store.keep(record, None)
             await self._nodes[record.node].stop(record.work_id)
         return True, f"{job_id}: stopping"
 
@@ -178,19 +183,31 @@ class Jobs:
         """Take one step: in the record, in the store together with its status, then told."""
         before = record.state
         self.revision += 1
-        apply(record, change, report)
-        outgoing_file = Outgoing("", "", 0, b"")
-        if change.state in (JobState.COMPLETED, JobState.FAILED) and before is JobState.RUNNING:
-            outgoing_file = await self._collect(record)
-        self._count(record, before, report)
-        now = self._clock.now()
-        status = status_of(record, self._satellite, now, self._clock.rate)
+        with self._undone_unless_kept(record):
+            apply(record, change, report)
+            outgoing_file = Outgoing("", "", 0, b"")
+            if change.state in (JobState.COMPLETED, JobState.FAILED) and before is JobState.RUNNING:
+                outgoing_file = await self._collect(record)
+            self._count(record, before, report)
+            status = status_of(record, self._satellite, self._clock.now(), self._clock.rate)
+            await self._keep(record, status, outgoing_file)
         self._all[record.job_id] = record
-        await self._keep(record, status, outgoing_file)
         if record.state.final:
             self.open.pop(record.job_id, None)
         else:
             self.open[record.job_id] = record
+
+    @contextmanager
+    def _undone_unless_kept(self, record: JobRecord) -> Iterator[None]:
+        """What the store could not keep has not happened: it is tried again when the disk has room."""
+        kept, totals = replace(record), self.totals
+        try:
+            yield
+        except StorageError:
+            for field in fields(record):
+                setattr(record, field.name, getattr(kept, field.name))
+            self.totals = totals
+            raise
 
     async def tell_progress(self, record: JobRecord, report: WorkReport) -> None:
         """Tell how far a running job is."""

@@ -17,6 +17,11 @@ from skyrack.v1 import job_pb2
 MOST_LOSSES = 5
 """A job whose node loses power this often while it runs may be what makes it do so."""
 
+MOST_OUTPUTS_TOLD = 200
+"""A status must fit one item of the backhaul; the result holds all outputs, whatever their number."""
+
+_LONGEST_REASON = 2000
+
 _LIMIT_CAUSES = {
     "time": (JobCause.TIME_LIMIT, "it ran into its time limit"),
     "memory": (JobCause.MEMORY_LIMIT, "it used more memory than it asked for"),
@@ -197,7 +202,7 @@ def status_of(
         version=record.version,
         state=cast("job_pb2.JobState", int(record.state)),
         cause=cast("job_pb2.JobCause", int(record.cause)),
-        reason=record.reason,
+        reason=record.reason[:_LONGEST_REASON],
         mission_time_seconds=now,
         satellite=satellite,
         node=record.node,
@@ -209,7 +214,7 @@ def status_of(
         stderr_tail=record.stderr_tail,
         outputs=[
             job_pb2.OutputFile(path=output.path, size_bytes=output.size_bytes, sha256=output.sha256)
-            for output in record.outputs
+            for output in record.outputs[:MOST_OUTPUTS_TOLD]
         ],
         result_sha256=record.result_sha256,
         result_bytes=record.result_bytes,

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from flight.bus import BusError
 from flight.compute.store import JobStore, Outgoing
 from skyrack.clock import Clock
+from skyrack.database import StorageError
 from skyrack.v1 import gateway_pb2, job_pb2
 from skyrack.v1.options_pb2 import STREAM_STATUS
 
@@ -36,20 +37,27 @@ class Outbox:
         self._more.set()
 
     async def run(self) -> None:
-        """Send for ever."""
-        failures = 0
+        """Send for ever; a store that fails, as on a full disk, is asked again later."""
         while True:
             await self._more.wait()
             self._more.clear()
-            while items := await self._store.outbox():
-                for item in items:
-                    while not await self._hand_over(item):
-                        wait = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
-                        failures += 1
-                        await self._clock.sleep(wait * self._clock.rate)
-                    failures = 0
-                    await self._store.taken([item.row])
-                    self.on_taken(item)
+            try:
+                await self._send_all()
+            except StorageError:
+                self._more.set()
+                await self._clock.sleep(BACKOFF_SECONDS[-1] * self._clock.rate)
+
+    async def _send_all(self) -> None:
+        failures = 0
+        while items := await self._store.outbox():
+            for item in items:
+                while not await self._hand_over(item):
+                    wait = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
+                    failures += 1
+                    await self._clock.sleep(wait * self._clock.rate)
+                failures = 0
+                await self._store.taken([item.row])
+                self.on_taken(item)
 
     async def _hand_over(self, item: Outgoing) -> bool:
         request = gateway_pb2.SendDownRequest(

@@ -77,6 +77,9 @@ class ComputeManager(Service):
         if self._lock.locked():
             return
         await self._look()
+        if self._lock.locked():
+            # A command came in between: what was seen may be of jobs that are no more.
+            return
         now = self.clock.now()
         decided = self._decide(now)
         if any(decided):

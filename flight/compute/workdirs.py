@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,10 @@ class WorkDirs:
         results.mkdir(parents=True, exist_ok=True)
         path = results / f"{record.work_id}.tar"
         temporary = path.with_suffix(".new")
-        temporary.write_bytes(tar)
+        with temporary.open("wb") as file:
+            file.write(tar)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
         outputs = tuple(
             OutputRecord(entry.name, entry.path.stat().st_size, hashlib.sha256(entry.path.read_bytes()).digest())

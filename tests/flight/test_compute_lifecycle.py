@@ -12,6 +12,7 @@ from flight.compute.store import JobStore, Outgoing, Totals
 from flight.compute.workdirs import WorkDirs
 from flight.hal import OutputRecord, WorkReport, WorkState
 from skyrack.archive import ArchiveError, Entry, pack
+from skyrack.delivery.settings import MAXIMUM_ITEM_BYTES
 from skyrack.jobs import JobCause, JobState
 from skyrack.v1 import job_pb2
 
@@ -162,3 +163,10 @@ def test_packages_are_checked_before_they_are_unpacked(tmp_path: Path) -> None:
     dirs.remove(made)
     assert not work.work_dir.exists()
     assert not Path(result.path).exists()
+
+
+def test_a_status_fits_an_item_however_many_files_a_job_leaves() -> None:
+    made = record()
+    made.outputs = tuple(OutputRecord(f"{number:0>250}", 1, bytes(32)) for number in range(5000))
+    made.reason = "x" * 200_000
+    assert len(status_of(made, "sat", 5.0, 60.0).SerializeToString()) < MAXIMUM_ITEM_BYTES / 1.5

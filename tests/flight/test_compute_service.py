@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import zmq
 
 from flight.board import DRIVERS_OF_THE_TWIN
-from flight.bus import Bus, Endpoints
+from flight.bus import Bus, Endpoints, RequestRefused
 from flight.bus.contract import rpc_for
 from flight.compute.service import ComputeManager
 from flight.context import ServiceContext
@@ -23,6 +24,7 @@ from flight.meter import NullMeter
 from hil.devices.model_node import rack_node
 from skyrack import files, virtual
 from skyrack.clock import MissionClock
+from skyrack.database import StorageError
 from skyrack.jobs import JobState, Standing, Verdict, advance, standing_of
 from skyrack.satellite import RackNode, load_constellation
 from skyrack.v1 import common_pb2, compute_pb2, executive_pb2, gateway_pb2, job_pb2, power_pb2, thermal_pb2
@@ -194,7 +196,7 @@ class Bench:
         return [status for status in told if status.job_id == job_id][-1]
 
 
-def flown(story: Callable[[Bench], Awaitable[None]], **keywords: Any) -> Bench:
+def flown(story: Callable[[Bench], Awaitable[None]], *, errors_expected: bool = False, **keywords: Any) -> Bench:
     benches: list[Bench] = []
 
     async def main() -> None:
@@ -207,7 +209,8 @@ def flown(story: Callable[[Bench], Awaitable[None]], **keywords: Any) -> Bench:
             await bench.stop()
 
     virtual.run(main)
-    assert not [event for event in benches[0].events if event.name == "handler_failed"], benches[0].events
+    failed = [event for event in benches[0].events if event.name == "handler_failed"]
+    assert errors_expected or not failed, failed
     return benches[0]
 
 
@@ -376,6 +379,33 @@ def test_nothing_is_lost_while_the_gateway_is_away() -> None:
         assert bench.states("a") == [S.ACCEPTED, S.RUNNING, S.COMPLETED]
 
     flown(story, gateway=False)
+
+
+def test_a_full_disk_delays_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise StorageError(None, error)
+
+    async def story(bench: Bench) -> None:
+        await bench.fly(30)
+        await bench.place("a")
+        store = bench.compute._store
+        await bench.fly(60)
+        for method in ("keep", "taken", "outbox"):
+            monkeypatch.setattr(store, method, fail)
+        await bench.fly(600)
+        with pytest.raises(RequestRefused, match="the disk is full"):
+            await bench.place("b")
+        assert any("the disk is full" in event.text for event in bench.events)
+        monkeypatch.undo()
+        await bench.fly(60)
+        assert bench.states("a") == [S.ACCEPTED, S.RUNNING, S.COMPLETED]
+        assert (await bench.place("b")).ok
+        await bench.fly(600)
+        assert bench.states("b") == [S.ACCEPTED, S.RUNNING, S.COMPLETED]
+
+    flown(story, errors_expected=True)
 
 
 def test_a_repeated_placement_runs_once_and_a_newer_attempt_fences_the_older() -> None:
