@@ -244,13 +244,16 @@ class Bench:
         )
 
     def until_well(self, satellites: list[str]) -> None:
-        """Wait until the ground has heard, from now on, that all is well aboard."""
+        """Wait until the ground has heard, from now on, that all is well aboard.
+
+        A laser that lost its relay may need the better part of a contact to find the next one.
+        """
         since = self.mission_time()
 
         def told() -> bool:
             return all(self._is_well(name, since) for name in satellites)
 
-        eventually(told, f"{', '.join(satellites)}: nominal, with a link and all services running")
+        eventually(told, f"{', '.join(satellites)}: nominal, with a link and all services running", 120.0)
 
     def _is_well(self, satellite: str, since: float) -> bool:
         values = self.ask(lambda client: client.telemetry(satellite), [])
