@@ -6,6 +6,7 @@ from flight.service import Service, command, every, subscribe
 from flight.thermal import budget
 from flight.thermal.control import PumpControl
 from flight.thermal.devices import Heaters, PumpDrive, Thermometers
+from flight.thermal.faults import LastingFaults
 from flight.thermal.network import ThermalEstimator, radiated_watts
 from flight.thermal.protection import TripDetector, TripLimits
 from flight.thermal.rack import RackHeat, rack_of
@@ -23,6 +24,10 @@ from skyrack.v1.thermal_pb2 import (
 
 BUDGET_PERIOD_SECONDS = 15.0
 _ORBIT_SECONDS = 5760.0
+# A thermometer is lost when it says nothing usable for so long, in mission and in host seconds: the first readings
+# come a moment after the start, and a busy host's come late.
+_LOST_SECONDS = 5.0
+_LOST_HOST_SECONDS = 2.0
 
 
 class ThermalManager(Service):
@@ -45,7 +50,7 @@ class ThermalManager(Service):
         self._stepped_at: float | None = None
         self._calling_out: set[str] = set()
         self._stall_told = False
-        self._invalid: set[str] = set()
+        self._lost = LastingFaults(_LOST_SECONDS + _LOST_HOST_SECONDS * self.clock.rate)
         self._eclipses: tuple[tuple[float, float], ...] = ()
         self._horizon_seconds = 2.0 * _ORBIT_SECONDS
 
@@ -62,7 +67,7 @@ class ThermalManager(Service):
         await self._move_pump(now, seconds)
         celsius = {name: node.celsius for name, node in self._estimator.nodes.items()}
         await self._heaters.step(celsius, self.parameters_active.battery_minimum_celsius)
-        self._tell_faults()
+        self._tell_faults(now)
         self._publish_status(now)
 
     @every(seconds=BUDGET_PERIOD_SECONDS)
@@ -133,7 +138,7 @@ class ThermalManager(Service):
             duty = self._held_duty
         await self._pump.command(duty)
 
-    def _tell_faults(self) -> None:
+    def _tell_faults(self, now: float) -> None:
         if self._pump.stalled != self._stall_told:
             self._stall_told = self._pump.stalled
             if self._pump.stalled:
@@ -142,13 +147,13 @@ class ThermalManager(Service):
             else:
                 self.event("pump_recovered", Severity.SEVERITY_INFO, "pump follows its command again")
             self.publish_budget()
-        invalid = {name for name, node in self._estimator.nodes.items() if not node.valid}
-        for name in sorted(invalid - self._invalid):
+        invalid = [name for name, node in self._estimator.nodes.items() if not node.valid]
+        lost, found = self._lost.update(now, invalid)
+        for name in lost:
             text = f"thermometer of {name} is silent or not plausible; its temperature is modelled"
             self.event("thermometer_lost", Severity.SEVERITY_WARNING, text, node=name)
-        for name in sorted(self._invalid - invalid):
+        for name in found:
             self.event("thermometer_recovered", Severity.SEVERITY_INFO, f"thermometer of {name} is back", node=name)
-        self._invalid = invalid
 
     def _publish_status(self, now: float) -> None:
         nodes = self._estimator.nodes

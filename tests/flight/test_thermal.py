@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flight.thermal import budget
 from flight.thermal.control import MINIMUM_DUTY_RATIO, PumpControl, Thermostat
+from flight.thermal.faults import LastingFaults
 from flight.thermal.network import Heat, NodeEstimate, ThermalEstimator, flow_ratio, radiated_watts
 from flight.thermal.protection import TripDetector, TripLimits
 from flight.thermal.rack import rack_of
@@ -206,3 +207,13 @@ def test_a_fast_rise_trips_before_the_limit_is_reached() -> None:
 def test_without_a_sensor_the_model_trips_earlier() -> None:
     assert not any(calls(TripDetector(), [91.0] * 10))
     assert any(calls(TripDetector(), [91.0] * 10, valid=False))
+
+
+def test_only_faults_that_last_are_told_and_their_ends() -> None:
+    faults = LastingFaults(5.0)
+    assert faults.update(0.0, ["loop", "radiator"]) == ([], []), "the first readings have not come"
+    assert faults.update(3.0, ["loop"]) == ([], [])
+    assert faults.update(5.0, ["loop", "radiator"]) == (["loop"], [])
+    assert faults.update(6.0, ["loop", "radiator"]) == ([], []), "told once; the other began anew"
+    assert faults.update(7.0, []) == ([], ["loop"])
+    assert faults.update(8.0, ["loop"]) == ([], [])
