@@ -119,11 +119,11 @@ def up(
 def down(name: str | None, as_json: bool) -> None:
     """End what `skyrack up` started."""
     from hil.sil import daemon
-    from hil.sil.instance import Instance, live_instances
+    from hil.sil.instance import live_instances
 
     ended = []
-    for instance in [Instance.named(name)] if name is not None else live_instances():
-        if instance.live:
+    for instance in live_instances():
+        if name in (None, instance.name):
             daemon.stop(instance)
             ended.append(instance.name)
     if as_json:

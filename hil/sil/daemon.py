@@ -51,6 +51,19 @@ def start(instance: Instance, settings: SystemSettings, waiting: Callable[[], No
             stderr=output,
             start_new_session=True,
         )
+    try:
+        return _until_up(instance, keeper, log, waiting)
+    except BaseException:
+        # Also when it is interrupted: what was begun is ended.
+        keeper.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            keeper.wait(END_SECONDS)
+        raise
+
+
+def _until_up(
+    instance: Instance, keeper: subprocess.Popen[bytes], log: Path, waiting: Callable[[], None]
+) -> InstanceRecord:
     deadline = time.monotonic() + START_SECONDS
     while True:
         record = instance.read_record()
@@ -61,29 +74,26 @@ def start(instance: Instance, settings: SystemSettings, waiting: Callable[[], No
             why = lines[-1] if lines else f"exit status {keeper.returncode}"
             raise UserError(f"{instance.name} did not come up: {why}")
         if time.monotonic() > deadline:
-            keeper.terminate()
             raise UserError(f"{instance.name} was not up within {START_SECONDS:g} s; its logs are in {instance.logs}")
         waiting()
         time.sleep(_POLL_SECONDS)
 
 
 def stop(instance: Instance) -> None:
-    """End a run and wait until nothing of it is left.
+    """End a run, also one that is coming up, and wait until nothing of it is left.
 
     Raises:
         UserError: it would not end.
     """
-    record = instance.read_record()
-    if record is None or not instance.live:
+    keeper = instance.keeper_pid
+    if keeper is None or not instance.live:
         return
     with contextlib.suppress(ProcessLookupError):
-        os.kill(record.supervisor_pid, signal.SIGTERM)
+        os.kill(keeper, signal.SIGTERM)
     deadline = time.monotonic() + END_SECONDS
     while instance.live:
         if time.monotonic() > deadline:
-            raise UserError(
-                f"{instance.name} did not end within {END_SECONDS:g} s; its keeper is {record.supervisor_pid}"
-            )
+            raise UserError(f"{instance.name} did not end within {END_SECONDS:g} s; its keeper is {keeper}")
         time.sleep(_POLL_SECONDS)
 
 

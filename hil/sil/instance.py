@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOME = Path(".skyrack")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +49,14 @@ class Instance:
 
     @classmethod
     def named(cls, name: str, home: Path = HOME) -> Instance:
-        """The instance of this name below ``home``; made when it is not there."""
+        """The instance of this name below ``home``; made when it is not there.
+
+        Raises:
+            UserError: the name is none for a directory.
+        """
+        if not _NAME.fullmatch(name):
+            form = "must be letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit"
+            raise UserError(f'name "{name}": {form}')
         directory = (home / name).resolve()
         directory.mkdir(parents=True, exist_ok=True)
         return cls(name, directory)
@@ -98,9 +107,22 @@ class Instance:
                     f"end it with 'skyrack down', or choose another name with --name"
                 )
                 raise UserError(message) from None
-            yield
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+            try:
+                yield
+            finally:
+                os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)
+
+    @property
+    def keeper_pid(self) -> int | None:
+        """Process that holds it; known as soon as the run is begun."""
+        try:
+            return int((self.directory / "lock").read_text())
+        except (OSError, ValueError):
+            return None
 
     @property
     def live(self) -> bool:
@@ -129,7 +151,7 @@ def socket_directory() -> Iterator[Path]:
 
 
 def live_instances(home: Path = HOME) -> list[Instance]:
-    """All runs below ``home`` that are up, newest first."""
-    found = [Instance(path.parent.name, path.parent.resolve()) for path in home.glob("*/instance.json")]
-    live = [instance for instance in found if instance.live]
-    return sorted(live, key=lambda instance: instance.record_path.stat().st_mtime, reverse=True)
+    """All runs below ``home`` that are up, come up or end, newest first."""
+    found = sorted(home.glob("*/lock"), key=lambda path: path.stat().st_mtime, reverse=True)
+    instances = [Instance(path.parent.name, path.parent.resolve()) for path in found]
+    return [instance for instance in instances if instance.live]

@@ -30,7 +30,7 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUF
 
 @dataclass(frozen=True, slots=True)
 class SystemSettings:
-    """What to bring up. Without ``broker`` the embedded one starts; ``http_port`` 0 takes any free port."""
+    """What to bring up. Without ``broker`` the embedded one starts; ``http_port`` 0 takes a free port."""
 
     constellation: Path
     rate: float = 60.0
@@ -56,7 +56,9 @@ class System:
         self.constellation, designs = load_constellation(settings.constellation)
         self.names = tuple(designs)
         # Ports are nobody's secret, and no result depends on them.
-        broker_port, *others = free_ports(1 + 3 * len(self.names), random.SystemRandom())
+        broker_port, ground_port, *others = free_ports(2 + 3 * len(self.names), random.SystemRandom())
+        # Chosen here: a ground that is started again is found where it was.
+        self.http_port = settings.http_port or ground_port
         self.broker = _address(settings.broker) if settings.broker else f"mqtt://127.0.0.1:{broker_port}"
         ports = iter(others)
         self.metrics = {name: next(ports) for name in self.names}
@@ -144,7 +146,7 @@ class System:
             "clock_file": str(self.clock_file),
             "constellation": str(self.settings.constellation),
             "broker": self.broker,
-            "http_port": self.settings.http_port,
+            "http_port": self.http_port,
             "key_file": str(self._keys / "ground.key"),
             "keyring_file": str(self._keys / "keys.json"),
             "address_file": str(self.ground_address_file),
