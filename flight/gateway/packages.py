@@ -101,6 +101,11 @@ def assemble(connection: sqlite3.Connection, sha256: bytes, directory: Path | No
     return state
 
 
+def known(connection: sqlite3.Connection) -> set[str]:
+    """SHA-256 of every package that is here, or on its way, in hexadecimal digits."""
+    return {sha256.hex() for (sha256,) in connection.execute("SELECT sha256 FROM gateway_packages")}
+
+
 def forget(connection: sqlite3.Connection, job_id: str, attempt: int) -> bytes | None:
     """The job's attempt is over. Returns the package that nobody needs any more, to be removed after the commit."""
     row = connection.execute(

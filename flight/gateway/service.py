@@ -95,7 +95,7 @@ class Gateway(Service):
             if message.stream not in (STREAM_UNSPECIFIED, STREAM_STATUS)
         }
         self._lasers: dict[str, tuple[float, bool]] = {}
-        self._refusals = Throttle(60.0)
+        self._refusals = Throttle(60.0 * max(1.0, rate))
         self._commands_came = asyncio.Event()
         self._jobs_came = asyncio.Event()
         self._exporter: Exporter | None = None
@@ -105,6 +105,7 @@ class Gateway(Service):
         await self._database.migrate("gateway", work.SCHEMA)
         await self._endpoint.open()
         self._endpoint.peer(GROUND)
+        await self._worker.sweep()
         address = self.context.attachments.get("metrics.port")
         if address:
             from flight.gateway.exporter import Exporter  # most boards have none, and are spared its libraries
@@ -153,6 +154,9 @@ class Gateway(Service):
             except (StorageError, OutboxFullError, OSError) as error:
                 self._refused("storage", str(error))
                 left = True
+            except Exception as error:  # noqa: BLE001 - whatever one thing that came up breaks, the next may be the remedy
+                self.failed("work", error)
+                left = True
             if left:
                 loop.call_later(_RETRY_SECONDS, came.set)
 
@@ -161,6 +165,12 @@ class Gateway(Service):
         if told:
             severity = Severity.SEVERITY_ERROR if kind in ("storage", "handler") else Severity.SEVERITY_WARNING
             self.event(f"backhaul_{kind}", severity, detail, untold=untold)
+
+    @every(seconds=3600)
+    async def prune(self) -> None:
+        """Drop the replay guards of what could not be valid any more, and chunks that nobody asks for."""
+        now = self.clock.now()
+        await self._database.write(lambda connection: work.prune(connection, now))
 
     # Down.
 

@@ -57,6 +57,15 @@ class Worker:
         self._directory = packages_directory
         self._answer_seconds = _ANSWER_SECONDS * clock.rate
 
+    async def sweep(self) -> None:
+        """Remove package files that no row knows: an earlier life ended before it could. Raises ``StorageError``."""
+        if self._directory is None or not self._directory.is_dir():
+            return
+        known = await self._database.read(packages.known)
+        for file in sorted(self._directory.iterdir()):
+            if file.stem not in known:
+                file.unlink(missing_ok=True)
+
     def accepted(self, connection: sqlite3.Connection, payload: Payload) -> None:
         """Report that a telecommand is here; part of the transaction that records it."""
         self._enqueue(connection, self._report(payload.telecommand.command_id, backhaul_pb2.TELECOMMAND_STAGE_ACCEPTED))

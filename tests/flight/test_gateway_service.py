@@ -17,6 +17,7 @@ from flight.bus import Endpoints
 from flight.context import ServiceContext
 from flight.devices import DeviceRegistry
 from flight.gateway.service import Gateway
+from flight.gateway.worker import Worker
 from flight.hal import DeviceEnvironment
 from flight.meter import NullMeter
 from flight.service import Service, command
@@ -289,6 +290,44 @@ def test_a_damaged_package_is_rejected(tmp_path: Path) -> None:
             assert Compute.asked == []
 
     fly(scenario, tmp_path)
+
+
+def test_what_is_over_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        (tmp_path / "packages").mkdir()
+        (tmp_path / "packages" / f"{'ab' * 32}.tar").write_bytes(b"of an earlier life")
+        async with setup.flying(Compute, Gateway) as (_, gateway):
+            assert list((tmp_path / "packages").iterdir()) == []
+            drain = SetDrainRequest(draining=True)
+            await setup.command("old", drain, not_after_seconds=START - 100_000)
+            await setup.command("young", drain, not_after_seconds=START + 100_000)
+            await asyncio.sleep(3700)
+            assert isinstance(gateway, Gateway)
+            rows = await gateway._database.read(
+                lambda connection: connection.execute("SELECT key FROM gateway_work").fetchall()
+            )
+            assert [key.partition("/")[2] for (key,) in rows] == ["young"]
+
+    fly(scenario, tmp_path)
+
+
+def test_an_error_over_one_thing_that_came_up_leaves_the_satellite_commandable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(setup: Setup) -> None:
+        async def fail(_self: Worker) -> None:
+            raise KeyError("a defect")
+
+        async with setup.flying(Compute, Gateway):
+            with monkeypatch.context() as patched:
+                patched.setattr(Worker, "telecommands", fail)
+                await setup.command("c1", SetDrainRequest(draining=True))
+                await asyncio.sleep(60)
+                assert Compute.asked == []
+            await asyncio.sleep(60)
+            assert Compute.asked == [SetDrainRequest(draining=True)]
+
+    fly(scenario)
 
 
 def test_a_job_waits_for_a_compute_that_is_dead(tmp_path: Path) -> None:
