@@ -22,7 +22,7 @@ from ground.lifecycle import Note, note
 from ground.picture import Picture
 from ground.placement import PlacementSettings
 from ground.pulse import Pulse
-from ground.store import COMPONENT, STEPS, archive, events, jobs
+from ground.store import COMPONENT, STEPS, archive, events, files, jobs
 from ground.vault import Vault
 from skyrack.backhaul import Connector, down_topic, state_topic, up_topic
 from skyrack.clock import Clock
@@ -251,6 +251,7 @@ class Relay:
     def _trim(self, connection: sqlite3.Connection, now: float) -> None:
         archive.trim(connection, now - self.settings.archive_seconds)
         events.trim(connection, self.settings.events_maximum)
+        files.drop_stray_chunks(connection)
 
     async def _tell_refusals(self, now: float) -> None:
         if not self._refusals:

@@ -13,6 +13,7 @@ __all__ = [
     "add_chunk",
     "add_package",
     "complete_result",
+    "drop_stray_chunks",
     "expect_result",
     "has_package",
     "incomplete_results",
@@ -107,6 +108,16 @@ def complete_result(connection: sqlite3.Connection, job_id: str, now: float) -> 
     """The result lies in the vault, verified; its pieces are no longer needed."""
     connection.execute("UPDATE results SET received_seconds = ? WHERE job_id = ?", (now, job_id))
     connection.execute("DELETE FROM chunks WHERE job_id = ?", (job_id,))
+
+
+def drop_stray_chunks(connection: sqlite3.Connection) -> int:
+    """Forget pieces that nobody waits for: of attempts that were replaced, of jobs that ended without a result."""
+    done = connection.execute(
+        "DELETE FROM chunks WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.job_id = chunks.job_id "
+        "AND j.attempt = chunks.attempt AND (j.is_open = 1 OR EXISTS (SELECT 1 FROM results r "
+        "WHERE r.job_id = j.job_id AND r.received_seconds IS NULL AND r.problem = '')))"
+    )
+    return done.rowcount
 
 
 def refuse_result(connection: sqlite3.Connection, job_id: str, problem: str) -> None:

@@ -16,6 +16,7 @@ from ground.errors import ConflictError, UnknownError
 from ground.placement import PlacementSettings
 from ground.pulse import Pulse
 from ground.segment import GroundSettings
+from ground.store import files
 from skyrack import virtual
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
@@ -211,6 +212,37 @@ def test_a_damaged_result_is_refused_and_told(kit: Any) -> None:
         assert "whose hash is not the one" in await world.until(is_refused)
         with pytest.raises(UnknownError, match="whose hash"):
             await world.ground.result("one")
+
+    flying(kit, scenario)
+
+
+def test_pieces_of_results_that_nobody_waits_for_are_forgotten(kit: Any) -> None:
+    async def scenario(world: Any) -> None:
+        for satellite in world.satellites.values():
+            satellite.is_silent = True
+        for name in ("runs", "failed"):
+            await world.ground.submit(kit.spec_of(name), b"package", job_id=name)
+
+        def placements() -> dict[str, tuple[Any, Any]]:
+            return {p.spec.job_id: (s, p) for s in world.satellites.values() for p in s.placements}
+
+        async def are_placed() -> bool:
+            return len(placements()) == 2
+
+        await world.until(are_placed)
+        for satellite, placement in placements().values():
+            await satellite.status(placement, 1, job_pb2.JOB_STATE_ACCEPTED)
+            await satellite.status(placement, 2, job_pb2.JOB_STATE_RUNNING)
+            await satellite.send_result(placement, b"half of it")
+        await world.clock.sleep(100)
+        satellite, placement = placements()["failed"]
+        await satellite.status(placement, 3, job_pb2.JOB_STATE_FAILED, reason="it broke")
+        await world.settled("failed")
+
+        assert await world.ground.database.write(files.drop_stray_chunks) == 1
+        assert await world.ground.database.read(
+            lambda connection: connection.execute("SELECT job_id FROM chunks").fetchall()
+        ) == [("runs",)]
 
     flying(kit, scenario)
 
