@@ -92,10 +92,10 @@ class TelecommandSubmission(_Model):
     lifetime_seconds: float = Field(0, ge=0, allow_inf_nan=False)
 
 
-def make_app(segment: GroundSegment, instance: str = "") -> FastAPI:  # noqa: C901, PLR0915 - one table of routes
-    """The HTTP interface of an open segment."""
+def make_app(segment: GroundSegment, instance: str = "", host: str = "127.0.0.1") -> FastAPI:  # noqa: C901, PLR0915 - one table of routes
+    """The HTTP interface of an open segment; ``host`` is where it listens."""
     app = FastAPI(title="Skyrack ground", version="1", docs_url="/docs", redoc_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", "ground"])
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "::1", "[::1]", "ground", host])
     _add_problem_handlers(app)
 
     async def newer(read: Callable[[], Awaitable[T]], is_newer: Callable[[T], bool], wait_seconds: float) -> T:

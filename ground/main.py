@@ -96,7 +96,7 @@ async def _serve(segment: GroundSegment, config: GroundConfig) -> None:
     listener = _listen(config)
     await segment.open()
     settings = uvicorn.Config(
-        make_app(segment, config.instance),
+        make_app(segment, config.instance, config.http_host),
         log_config=None,
         access_log=False,
         lifespan="off",

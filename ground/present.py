@@ -217,7 +217,8 @@ def telemetry(values: Iterable[tuple[str, Mapping[str, Any]]]) -> RenderableType
     """(satellite, value) as a table."""
     table = _table("satellite", "field", "of", ">value", "unit", "time", "meaning")
     for satellite, value in values:
-        shown = value["text"] or f"{value['value']:,.6g}"
+        number = value["value"]  # None where it was not a number
+        shown = value["text"] or ("-" if number is None else f"{number:,.6g}")
         table.add_row(
             satellite,
             value["field"],

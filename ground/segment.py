@@ -92,7 +92,10 @@ class GroundSegment(Relay):
             row = _known(jobs.job_row(connection, job_id), "job", job_id)
             order = lifecycle.cancel(connection, row, reason, now)
             if order is not None:
-                dispatch.send_cancel(connection, row, order, self.enqueue)
+                try:
+                    dispatch.send_cancel(connection, row, order, self.enqueue)
+                except OutboxFullError as error:
+                    raise UserError(str(error)) from None
             return _known(jobs.load(connection, job_id), "job", job_id), row.satellite if order else ""
 
         record, satellite = await self.database.write(transaction)
@@ -191,6 +194,8 @@ class GroundSegment(Relay):
         self, *, after_id: int = -1, limit: int = 100, satellite: str = "", severity: int = 0
     ) -> list[EventRecord]:
         """Events after an id, oldest first; without one, the newest."""
+        if satellite:
+            self._known_satellite(satellite)
         wanted = partial(
             events.list_events,
             after_id=after_id,

@@ -69,6 +69,7 @@ def test_a_job_from_submission_to_result(kit: Any) -> None:
         ("GET", "/v1/jobs/nothing/result", None, 404, "there is no job nothing"),
         ("POST", "/v1/jobs/nothing/cancel", {}, 404, "there is no job nothing"),
         ("GET", "/v1/satellites/sat-7/telemetry", None, 404, "there is no satellite sat-7; did you mean"),
+        ("GET", "/v1/events?satellite=sat-7", None, 404, "there is no satellite sat-7; did you mean"),
         ("GET", "/v1/telecommands/x", None, 404, "there is no telecommand x"),
         ("GET", "/v1/nowhere", None, 404, "Not Found"),
         ("GET", "/v1/jobs?limit=0", None, 422, "limit: Input should be greater than or equal to 1"),
@@ -141,6 +142,18 @@ def test_a_stranger_page_cannot_reach_it_through_a_name(kit: Any) -> None:
         assert response.status_code == 400
 
     talking(kit, scenario)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "::1"])
+def test_it_answers_under_the_address_at_which_it_listens(kit: Any, host: str) -> None:
+    async def whole() -> None:
+        async with kit.fly() as world:
+            transport = httpx.ASGITransport(make_app(world.ground, "test", host))
+            named = f"[{host}]" if ":" in host else host
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{named}:8080") as http:
+                assert (await http.get("/health")).status_code == 200
+
+    asyncio.run(whole())
 
 
 def test_satellites_telemetry_events_commands_and_metrics(kit: Any) -> None:
