@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from skyrack.errors import UserError
+
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 _constellation = click.option(
     "--constellation", default="demo", show_default=True, help="Constellation file, or the name of a shipped one."
@@ -65,6 +67,8 @@ def twin(
         impairments=Impairments(loss, duplication, reordering),
         faults=load_faults(faults) if faults is not None else (),
     )
+    if picture is not None:
+        _check_picture(picture)
     path = files.find("constellations", constellation)
     load_constellation(path)  # what does not add up is said before anything is drawn
     flight = Flight(path, hours, settings, Workload(jobs_per_hour), satellites, record)
@@ -80,6 +84,14 @@ def twin(
         sys.stdout.write("\n")
     else:
         show_report(report)
+
+
+def _check_picture(path: Path) -> None:
+    """What a whole flight later could not be drawn is said now."""
+    if path.suffix not in (".svg", ".png"):
+        raise UserError(f"--picture {path}: its name must end with .svg or .png")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"--picture {path}: there is no directory {path.parent}")
 
 
 _name = click.option("--name", default="up", show_default=True, help="Name of the run: its directory below .skyrack.")

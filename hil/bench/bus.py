@@ -133,29 +133,10 @@ def measure_inproc(steps: int = 2_000) -> float:
     return virtual.run(main)
 
 
-def run_bench(json: bool = False) -> dict[str, Any]:
-    """Measure everything; without ``json``, print it for a person as well."""
-    ipc = measure_ipc()
-    inproc = median(measure_inproc() for _ in range(3))
-    result = {"payload_bytes": PAYLOAD_BYTES, "ipc": ipc, "inproc_seconds_per_delivery": inproc}
-    if not json:
-        bus, plain = ipc["bus"], ipc["plain"]
-        print(f"bus, ipc, two processes, {PAYLOAD_BYTES}-byte message, medians of {REPETITIONS} interleaved runs")
-        print(
-            f"  throughput  {bus['throughput_messages_per_second']:9,.0f} /s   plain pyzmq "
-            f"{plain['throughput_messages_per_second']:9,.0f} /s   ratio {ipc['throughput_ratio']:.2f} "
-            f"(at least {TARGET_THROUGHPUT_RATIO})"
-        )
-        for name in ("p50", "p99"):
-            ratio = bus[f"{name}_seconds"] / plain[f"{name}_seconds"]
-            target = f" (at most {TARGET_P99_RATIO})" if name == "p99" else ""
-            print(
-                f"  latency {name} {bus[f'{name}_seconds'] * 1e6:9.0f} us   plain pyzmq "
-                f"{plain[f'{name}_seconds'] * 1e6:9.0f} us   ratio {ratio:.2f}{target}"
-            )
-        print(f"bus, inproc, five services in full mesh, virtual time: {inproc * 1e6:.1f} us per delivery")
-    return result
-
-
-if __name__ == "__main__":
-    run_bench()
+def run_bench() -> dict[str, Any]:
+    """Measure everything."""
+    return {
+        "payload_bytes": PAYLOAD_BYTES,
+        "ipc": measure_ipc(),
+        "inproc_seconds_per_delivery": median(measure_inproc() for _ in range(3)),
+    }

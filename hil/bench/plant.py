@@ -57,15 +57,3 @@ def run_bench(repetitions: int = 3) -> dict[str, Any]:
         "target_at_1000": 500_000.0,
         "basilisk_one_satellite": list(BASILISK_SATELLITE_SECONDS_PER_SECOND),
     }
-
-
-def main() -> None:
-    """Print the figures."""
-    result = run_bench()
-    for size, figure in result["satellite_seconds_per_second"].items():
-        step = result["microseconds_per_step"][size]
-        print(f"plant, {int(size):5d} satellites: {figure:12,.0f} satellite-seconds/s  ({step:8.1f} us a step)")
-
-
-if __name__ == "__main__":
-    main()
