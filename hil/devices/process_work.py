@@ -82,7 +82,7 @@ class ProcessWork:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={"SKYRACK_SHIM": token},
+                env=_marks(token),
                 start_new_session=True,
             )
         return started
