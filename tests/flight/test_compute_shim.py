@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import flight
-from flight.compute.shim import files, tree
+from flight.compute.shim import files, supervise, tree
 from flight.compute.shim.files import Control, Order, Status
 from flight.compute.shim.launch import environment_of
+from flight.compute.shim.supervise import Shim
 
 ROOT = Path(flight.__file__).parent.parent
 WITHOUT_NAMESPACES = """
@@ -113,3 +116,33 @@ def test_the_environment_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     environment = environment_of(made)
     assert "SECRET" not in environment
     assert (environment["MINE"], environment["OMP_NUM_THREADS"], environment["MKL_NUM_THREADS"]) == ("1", "3", "2")
+
+
+@pytest.mark.parametrize("line", [b'{"epoch": 1}', b"[" * 60_000, b'{"progress": 1e999}', b"{}", b"[1]", b"\xff", b"7"])
+def test_no_line_of_progress_ends_the_shim(tmp_path: Path, line: bytes) -> None:
+    shim = Shim(tmp_path, order(tmp_path, ""))
+    shim._hear("progress", line)
+    shim._hear("progress", b'{"progress": %s}' % (b"9" * 400))
+    shim._hear("progress", b'{"progress": 0.5}')
+    assert shim._status.progress_ratio == 0.5
+
+
+def test_an_end_that_the_disk_had_no_room_for_is_recorded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shim = Shim(tmp_path / "run", order(tmp_path, ""))
+    write, refused = files.write, list[tuple[Any, ...]]()
+
+    def full(*given: Any, **how: Any) -> None:
+        if len(refused) < 2:
+            refused.append(given)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(*given, **how)
+
+    monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(supervise, "RETRY_SECONDS", 0.0)
+    shim._record(b"")
+    found = files.read(tmp_path / "run", files.STATUS, Status)
+    assert found is not None
+    assert found.state == "ended"
+    assert len(refused) == 2

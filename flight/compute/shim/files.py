@@ -83,12 +83,12 @@ def write(directory: Path, name: str, content: Order | Control | Status, *, dura
     """Replace a file: a reader sees the old content or the new; a durable one outlives a cut of power."""
     temporary = directory / f"{name}.new"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(descriptor, json.dumps(asdict(content)).encode())
+    # A bare os.write may write a part only, on a disk that is nearly full, and say nothing.
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(json.dumps(asdict(content)).encode())
+        file.flush()
         if durable:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
     temporary.replace(directory / name)
     if durable:
         descriptor = os.open(directory, os.O_RDONLY)

@@ -22,6 +22,7 @@ from flight.compute.shim.meters import Meters
 POLL_SECONDS = 0.1
 STATUS_SECONDS = 0.2
 DUTY_PERIOD_SECONDS = 0.2
+RETRY_SECONDS = 1.0
 LOG_LIMIT_BYTES = 1 << 20
 TAIL_BYTES = 4096
 LINE_LIMIT_BYTES = 1 << 16
@@ -123,7 +124,8 @@ class Shim:
         return bool(data)
 
     def _hear(self, name: str, line: bytes) -> None:
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
+        # A job may write anything here: none of it ends its shim.
+        with contextlib.suppress(ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
             values = json.loads(line)
             if name == "progress":
                 self._status.progress_ratio = min(1.0, max(0.0, float(values["progress"])))
@@ -223,17 +225,24 @@ class Shim:
         status.outputs = _hashes(Path(self._order.output_dir))
         shutil.rmtree(self._order.home_dir, ignore_errors=True)
         status.state = "ended"
-        self._write(durable=True)
+        while not self._write(durable=True):
+            # A full disk: without this record the job would be run again.
+            time.sleep(RETRY_SECONDS)
 
-    def _write(self, *, durable: bool = False) -> None:
+    def _write(self, *, durable: bool = False) -> bool:
+        """Write the status; whether that was possible. A full disk must not end the supervision."""
         status = self._status
         status.written_seconds = time.monotonic()
         status.wall_seconds = status.written_seconds - self._begun if self._begun else 0.0
         status.cpu_seconds = self._meters.cpu_seconds
         status.memory_bytes = self._meters.memory_bytes
-        # A full disk must not end the supervision; the next write tries again.
-        with contextlib.suppress(OSError):
+        try:
             files.write(self._directory, files.STATUS, status, durable=durable)
+        except FileNotFoundError:
+            return True  # the run directory was removed: nobody wants to know any more
+        except OSError:
+            return False
+        return True
 
     def _prepare_owner(self) -> None:
         """Directories that the job writes to, and reads from, become its user's."""
