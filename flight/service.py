@@ -208,10 +208,9 @@ class Service:
     async def start(self) -> None:
         """Open the bus, restore state, then begin to hear, answer and run."""
         await self.bus.open()
-        early = {"ping"}
-        for handler in self.declarations.commands:
-            if handler.method in early:
-                self._serve(handler)
+        self.bus.hold_unknown_requests(True)
+        handlers = {handler.method: handler for handler in self.declarations.commands}
+        self._serve(handlers.pop("ping"))
         await self.on_start()
         for subscription in self.declarations.subscriptions:
             method = getattr(self, subscription.method)
@@ -219,9 +218,9 @@ class Service:
             for source in subscription.sources:
                 for service in self.context.services if source == ALL else (source,):
                     self.bus.subscribe(service, subscription.message_type, handle, subscription.key)
-        for handler in self.declarations.commands:
-            if handler.method not in early:
-                self._serve(handler)
+        for handler in handlers.values():
+            self._serve(handler)
+        self.bus.hold_unknown_requests(False)
         for group in self.declarations.rate_groups:
             runner = RateRunner(group, getattr(self, group.method), self.clock, self.context.meter, self._rates)
             self.spawn(runner.run(self._on_overrun, self.failed), group.method)

@@ -196,6 +196,14 @@ class Bus:
         if self._server is not None:
             self._server.serve(rpc, handler)
 
+    def hold_unknown_requests(self, hold: bool) -> None:
+        """While a service starts, keep requests that it does not serve yet; end that to have them answered.
+
+        Whoever waited for the service asks the moment it is there: not yet ready is no refusal.
+        """
+        if self._server is not None:
+            self._server.hold_unknown(hold)
+
     def _subscribe(self, subscribe: Callable[[Subscriber], None], *sources: str) -> None:
         self._subscriptions.append(subscribe)
         if self._subscriber is not None:

@@ -30,6 +30,8 @@ OnError = Callable[[str, Exception], None]
 MakeHeader = Callable[[], bytes]
 
 _TICKET = struct.Struct("<Qd")
+# Those beyond are dropped: their senders see a time-out.
+_MOST_HELD = 1000
 _DONE, _REFUSED = b"\0", b"\1"
 
 
@@ -157,6 +159,7 @@ class Server:
         self._on_error = on_error
         self._handlers: dict[str, tuple[Rpc, RequestHandler]] = {}
         self._tasks: list[asyncio.Future[Message]] = []
+        self._held: list[list[bytes]] | None = None
         self.pump = Pump(loop, socket, self._receive)
 
     def serve(self, rpc: Rpc, handler: RequestHandler) -> None:
@@ -170,8 +173,16 @@ class Server:
         for task in self._tasks:
             task.cancel()
 
+    def hold_unknown(self, hold: bool) -> None:
+        """Keep requests that have no handler yet instead of refusing them; take them up when that ends."""
+        held, self._held = self._held or [], [] if hold else None
+        for frames in held:
+            self._take(frames)
+
     def _receive(self) -> None:
-        frames = self._socket.recv_multipart(zmq.NOBLOCK)
+        self._take(self._socket.recv_multipart(zmq.NOBLOCK))
+
+    def _take(self, frames: list[bytes]) -> None:
         try:
             identity, ticket, name_bytes, header_bytes, payload = frames
             name = name_bytes.decode()
@@ -185,6 +196,10 @@ class Server:
             return
         if self._now() > deadline:
             self._counters.requests_expired += 1
+            return
+        if found is None and self._held is not None:
+            if len(self._held) < _MOST_HELD:
+                self._held.append(frames)
             return
         if found is None or request is None:
             known = ", ".join(sorted(rpc.name for rpc, _ in self._handlers.values()))

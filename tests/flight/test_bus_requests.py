@@ -142,6 +142,31 @@ def test_a_request_waits_for_a_service_that_is_about_to_start() -> None:
     fly(test)
 
 
+def test_a_request_to_a_service_that_starts_is_answered_when_it_has_and_not_refused() -> None:
+    async def test(pair: Pair) -> None:
+        await pair.power.open()
+        pair.power.hold_unknown_requests(True)
+        asked = asyncio.ensure_future(pair.compute.request("power", switch(), 60.0))
+        given_up = asyncio.ensure_future(pair.compute.request("power", switch("node-2"), 5.0))
+        await pair.clock.sleep(10.0)
+        loads: list[str] = []
+
+        def answer(request: SetLoadSwitchRequest, _header: Header) -> CommandResult:
+            loads.append(request.load)
+            return CommandResult(ok=True)
+
+        pair.power.serve(SET, answer)
+        pair.power.hold_unknown_requests(False)
+        assert (await asked) == CommandResult(ok=True)
+        with pytest.raises(RequestTimeout):
+            await given_up
+        assert loads == ["node-1"], "what was given up is not executed"
+        with pytest.raises(RequestRefused, match="no command Ping"):
+            await pair.compute.request("power", PingRequest(), 5.0)
+
+    fly(test)
+
+
 def test_a_request_that_was_given_up_is_never_executed() -> None:
     async def test(pair: Pair) -> None:
         done: list[str] = []
