@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from google.protobuf.message import Message
 
@@ -17,6 +18,7 @@ from flight.gateway.dispatch import Call, Refused, outcome, resolve
 from flight.gateway.work import Work
 from skyrack.clock import Clock
 from skyrack.database import Database
+from skyrack.jobs import JobCause, JobState
 from skyrack.v1 import backhaul_pb2, job_pb2
 from skyrack.v1.backhaul_pb2 import Payload, TelecommandReport
 from skyrack.v1.common_pb2 import CommandResult
@@ -145,26 +147,28 @@ class Worker:
     async def _place(self, item: Work, cancelled: bool) -> bool:
         placement = item.payload.job_placement
         spec = placement.spec
-        end: tuple[job_pb2.JobState, str] | None = None
-        if self._clock.now() >= placement.lease_end_seconds > 0:
-            end = job_pb2.JOB_STATE_EXPIRED, "its lease ended before its package had arrived"
-        elif cancelled:
-            end = job_pb2.JOB_STATE_CANCELLED, "cancelled before it was accepted"
-        elif (state := await self._package(spec)) == packages.RECEIVING:
-            return False
-        elif state == packages.BAD:
-            end = job_pb2.JOB_STATE_REJECTED, "the package arrived damaged: its SHA-256 differs"
+        if (end := self._over(placement, cancelled)) is None:
+            state = await self._package(spec)
+            if state == packages.RECEIVING:
+                return False
+            if state == packages.BAD:
+                end = JobState.REJECTED, JobCause.BAD_PACKAGE, "the package arrived damaged: its SHA-256 differs"
         if end is not None:
             await self._end(item, *end)
             return True
         path = ""
         if self._directory is not None and spec.package_bytes:
             path = str(packages.package_path(self._directory, spec.package_sha256))
-        result = await self._ask_compute(PlaceJobRequest(placement=placement, package_path=path))
+        try:
+            result = await self._ask_compute(PlaceJobRequest(placement=placement, package_path=path))
+        except RequestRefusedError as error:
+            # Compute did not judge the job, it failed at it: another satellite may do better.
+            await self._end(item, JobState.REJECTED, JobCause.INTERNAL, str(error))
+            return True
         if result is None:
             return False
         if not result.ok:
-            await self._end(item, job_pb2.JOB_STATE_REJECTED, result.reason)
+            await self._end(item, JobState.REJECTED, JobCause.NONE, result.reason)
             return True
 
         def finish(connection: sqlite3.Connection) -> bytes | None:
@@ -173,6 +177,14 @@ class Worker:
 
         await self._discard(await self._database.write(finish))
         return True
+
+    def _over(self, placement: job_pb2.JobPlacement, cancelled: bool) -> tuple[JobState, JobCause, str] | None:
+        """How the job has ended before compute heard of it, if it has."""
+        if self._clock.now() >= placement.lease_end_seconds > 0:
+            return JobState.EXPIRED, JobCause.LEASE, "its lease ended before its package had arrived"
+        if cancelled:
+            return JobState.CANCELLED, JobCause.CANCELLED, "cancelled before it was accepted"
+        return None
 
     async def _package(self, spec: job_pb2.JobSpec) -> str:
         if not spec.package_bytes:
@@ -184,29 +196,32 @@ class Worker:
     async def _cancel(self, item: Work) -> bool:
         cancel = item.payload.job_cancel
         request = CancelJobRequest(job_id=cancel.job_id, attempt=cancel.attempt, reason=cancel.reason)
-        if await self._ask_compute(request) is None:
-            return False
+        with contextlib.suppress(RequestRefusedError):
+            if await self._ask_compute(request) is None:
+                return False
         await self._finish(item)
         return True
 
     async def _ask_compute(self, request: Message) -> CommandResult | None:
-        """Ask; ``None`` when there was no answer, and asking again is right: compute knows what it has."""
+        """Ask; ``None`` when there was no answer, and asking again is right: compute knows what it has.
+
+        Raises ``RequestRefusedError`` when compute could not do it.
+        """
         try:
             answer = await self._request(COMPUTE, request, self._answer_seconds)
         except RequestTimeoutError:
             return None
-        except RequestRefusedError as error:
-            return CommandResult(ok=False, reason=str(error))
         return answer if isinstance(answer, CommandResult) else CommandResult(ok=True)
 
-    async def _end(self, item: Work, state: job_pb2.JobState, reason: str) -> None:
+    async def _end(self, item: Work, state: JobState, cause: JobCause, reason: str) -> None:
         """A job that never reached compute: its final status comes from here."""
         placement = item.payload.job_placement
         status = JobStatus(
             job_id=placement.spec.job_id,
             attempt=placement.attempt,
             version=1,
-            state=state,
+            state=cast("job_pb2.JobState", int(state)),
+            cause=cast("job_pb2.JobCause", int(cause)),
             reason=reason,
             mission_time_seconds=self._clock.now(),
             satellite=self._satellite,

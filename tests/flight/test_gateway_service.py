@@ -35,7 +35,15 @@ from skyrack.v1.backhaul_pb2 import Payload, SignedFrame, Telecommand
 from skyrack.v1.common_pb2 import CommandResult, Event, Severity
 from skyrack.v1.compute_pb2 import CancelJobRequest, ComputeStatus, PlaceJobRequest, SetDrainRequest
 from skyrack.v1.gateway_pb2 import SendDownRequest
-from skyrack.v1.job_pb2 import JOB_STATE_COMPLETED, JOB_STATE_REJECTED, FileChunk, JobPlacement, JobSpec, JobStatus
+from skyrack.v1.job_pb2 import (
+    JOB_CAUSE_BAD_PACKAGE,
+    JOB_STATE_COMPLETED,
+    JOB_STATE_REJECTED,
+    FileChunk,
+    JobPlacement,
+    JobSpec,
+    JobStatus,
+)
 from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_STATUS
 
 START = 1.8e9
@@ -285,7 +293,7 @@ def test_a_damaged_package_is_rejected(tmp_path: Path) -> None:
                 await setup.ground.send(SATELLITE, STREAM_BULK, chunk.SerializeToString())
             await asyncio.sleep(120)
             (status,) = setup.of("job_status")
-            assert (status.state, status.job_id) == (JOB_STATE_REJECTED, "j1")
+            assert (status.state, status.cause, status.job_id) == (JOB_STATE_REJECTED, JOB_CAUSE_BAD_PACKAGE, "j1")
             assert "SHA-256" in status.reason
             assert Compute.asked == []
 
