@@ -5,13 +5,26 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from skyrack.errors import UserError
+
+
+class _Number(click.FloatRange):
+    """A number in a range; nan and inf, which slip through ranges, are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return number
+
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 _constellation = click.option(
@@ -21,13 +34,13 @@ _constellation = click.option(
 
 @click.command()
 @_constellation
-@click.option("--hours", default=24.0, show_default=True, type=click.FloatRange(min=0, min_open=True))
+@click.option("--hours", default=24.0, show_default=True, type=_Number(min=0, min_open=True))
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal runs, to the last bit.")
 @click.option("--satellites", type=click.IntRange(min=1), help="Fly only the first so many.")
-@click.option("--jobs-per-hour", default=4.0, show_default=True, type=click.FloatRange(min=0, min_open=True))
-@click.option("--loss", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Frames lost, of 1.")
-@click.option("--duplication", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Frames doubled.")
-@click.option("--reordering", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Frames overtaken.")
+@click.option("--jobs-per-hour", default=4.0, show_default=True, type=_Number(min=0, min_open=True))
+@click.option("--loss", default=0.0, show_default=True, type=_Number(0, 0.9), help="Frames lost, of 1.")
+@click.option("--duplication", default=0.0, show_default=True, type=_Number(0, 0.9), help="Frames doubled.")
+@click.option("--reordering", default=0.0, show_default=True, type=_Number(0, 0.9), help="Frames overtaken.")
 @click.option(
     "--faults", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="TOML file of faults to bring on."
 )
@@ -96,7 +109,7 @@ def _check_picture(path: Path) -> None:
 
 _name = click.option("--name", default="up", show_default=True, help="Name of the run: its directory below .skyrack.")
 _rate = click.option(
-    "--rate", default=60.0, show_default=True, type=click.FloatRange(0.1, 1000), help="Mission seconds per second."
+    "--rate", default=60.0, show_default=True, type=_Number(0.1, 1000), help="Mission seconds per second."
 )
 _broker = click.option("--broker", default="", help="URL of an MQTT broker; without it an embedded one is started.")
 
@@ -150,7 +163,9 @@ def down(name: str | None, as_json: bool) -> None:
 @_rate
 @_broker
 @click.option("--name", help="Name of the run. [default: run-<process id>]")
-@click.option("--limit", default=170.0, show_default=True, help="Longest time it may take, seconds.")
+@click.option(
+    "--limit", default=170.0, show_default=True, type=_Number(min=1), help="Longest time it may take, seconds."
+)
 @_json
 def run(constellation: str, rate: float, broker: str, name: str | None, limit: float, as_json: bool) -> None:
     """Fly a small constellation through an eclipse, run real jobs on it, and show what came back."""

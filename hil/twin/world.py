@@ -166,11 +166,12 @@ class World:
                     raise result
 
     def _start(self) -> list[asyncio.Task[None]]:
+        # First what may be refused, while nothing has begun.
+        faults = FaultSchedule(self.settings.faults, self.clock.now(), PlantEffects(self.plant.actuate))
         parts = {"plant": run_plant(self.plant, self.clock), GROUND: self.ground.run()}
         parts |= {name: self._fly(name) for name in self.designs}
         if self.settings.faults:
-            effects = PlantEffects(self.plant.actuate)
-            parts["faults"] = FaultSchedule(self.settings.faults, self.clock.now(), effects).run(self.clock)
+            parts["faults"] = faults.run(self.clock)
         return [asyncio.create_task(part, name=name) for name, part in parts.items()]
 
     async def _fly(self, satellite: str) -> None:

@@ -38,3 +38,19 @@ def test_a_picture_that_cannot_be_drawn_is_said_before_anything_flies(
     assert (code, out) == (2, "")
     assert name in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--hours", "--jobs-per-hour"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_would_never_end_is_refused(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
+    code, _, err = skyrack(capsys, "twin", option, value)
+    assert code == 2
+    assert option in err
+
+
+def test_a_fault_that_strikes_nobody_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "faults.toml"
+    path.write_text('[[faults]]\nkind = "pump-stop"\nsatellite = "sat-9"\nat_seconds = 1\n')
+    code, _, err = skyrack(capsys, "twin", "--hours", "0.01", "--json", "--faults", str(path))
+    assert code == 2
+    assert err == 'Error: fault: the plant has no satellite "sat-9"; it has sat-1, sat-2\n'
