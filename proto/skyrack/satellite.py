@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Ratio = Annotated[float, Meta(ge=0, le=1)]
+Inclination = Annotated[float, Meta(ge=0, le=180)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 
 
@@ -169,7 +170,7 @@ class Satellite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     name: Name
     file: str
     altitude_meters: Positive
-    inclination_degrees: float
+    inclination_degrees: Inclination
     raan_degrees: float
     mean_anomaly_degrees: float
     eccentricity: NotNegative = 0.0001
@@ -181,7 +182,7 @@ class RelayShell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     name: Name = "relay"
     altitude_meters: Positive
-    inclination_degrees: float
+    inclination_degrees: Inclination
     planes: Annotated[int, Meta(ge=1)]
     satellites_per_plane: Annotated[int, Meta(ge=1)]
     phasing: int = 1

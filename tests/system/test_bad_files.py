@@ -75,12 +75,13 @@ SATELLITE = files.shipped("satellites", "pathfinder").read_text()
     ("which", "wrong", "right", "words"),
     [
         ("flown.toml", "altitude_meters = 550_000", "altitude_meters = -5", ("altitude_meters", "-5")),
+        ("flown.toml", "inclination_degrees = 53", "inclination_degrees = 530", ("inclination_degrees", "530", "180")),
         ("flown.toml", 'name = "sat-2"', 'name = "sat-1"', ("sat-1",)),
         ("flown.toml", 'file = "mine.toml"', 'file = "thine"', ("thine",)),
         ("mine.toml", "capacity_watt_hours", "capacity_watthours", ("capacity_watthours", '"capacity_watt_hours"')),
         ("mine.toml", "efficiency_ratio = 0.29", "efficiency_ratio = 1.29", ("array.efficiency_ratio", "1.29")),
     ],
-    ids=["below-ground", "two-of-a-name", "no-such-design", "unknown-key", "more-than-all"],
+    ids=["below-ground", "beyond-retrograde", "two-of-a-name", "no-such-design", "unknown-key", "more-than-all"],
 )
 def test_a_constellation_that_does_not_add_up(
     skyrack: Any, tmp_path: Path, command: str, which: str, wrong: str, right: str, words: tuple[str, ...]
