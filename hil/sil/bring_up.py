@@ -60,7 +60,10 @@ async def brought_up(
     with instance.held(), socket_directory() as run_dir:
         system = System(instance, run_dir, settings)
         programs = system.prepare()
-        async with Supervisor(programs, status_file=system.supervision_file, on_event=on_event) as supervisor:
+        supervisor = Supervisor(
+            programs, status_file=system.supervision_file, run_id=instance.identity(), on_event=on_event
+        )
+        async with supervisor:
             running = Running(system, supervisor)
             instance.write_record(system.record(os.getpid()))
             noting = asyncio.create_task(running.note_mission_time())

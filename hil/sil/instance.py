@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,13 @@ class Instance:
     def logs(self) -> Path:
         """Directory of log files."""
         return self.directory / "logs"
+
+    def identity(self) -> str:
+        """What marks every process of this instance, those of earlier runs too: a job's shim outlives a killed run."""
+        path = self.directory / "identity"
+        if not path.exists():
+            path.write_text(uuid.uuid4().hex)
+        return path.read_text().strip()
 
     def state(self, who: str) -> Path:
         """Directory where one satellite, or the ground, keeps what must last."""
