@@ -1,4 +1,8 @@
-"""Job packages, put together from their chunks. Every function runs in a transaction of the caller's."""
+"""Job packages, put together from their chunks. Every function runs in a transaction of the caller's.
+
+Jobs may share a package, and the chunks of one job may come long before its placement: what has come is acknowledged
+and comes no more. So a package stays as long as a job is open that a placement or a chunk has named.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +27,10 @@ def package_path(directory: Path, sha256: bytes) -> Path:
     return directory / f"{sha256.hex()}.tar"
 
 
-def add_chunk(connection: sqlite3.Connection, chunk: FileChunk, now: float) -> None:
-    """Keep a chunk; one that is known already, or of a complete package, changes nothing.
+def add_chunk(connection: sqlite3.Connection, chunk: FileChunk, now: float, *, is_over: bool = False) -> None:
+    """Keep a chunk; of one that is known already, or of a complete package, only its job is noted.
+
+    ``is_over`` says that its job's attempt has ended here, and needs its package no more.
 
     Raises:
         RejectItemError: the chunk's numbers do not add up.
@@ -37,9 +43,15 @@ def add_chunk(connection: sqlite3.Connection, chunk: FileChunk, now: float) -> N
             f"a chunk for job {chunk.job_id} from {chunk.offset_bytes} to {end} of {chunk.total_bytes} bytes; "
             f"chunks lie within their file, and files have at most {MAXIMUM_PACKAGE_BYTES} bytes"
         )
+    if is_over:
+        return
     connection.execute(
-        "INSERT OR IGNORE INTO gateway_packages VALUES (?, ?, 0, ?, ?)",
+        "INSERT INTO gateway_packages VALUES (?, ?, 0, ?, ?)"
+        " ON CONFLICT (sha256) DO UPDATE SET seen_seconds = excluded.seen_seconds",
         (chunk.sha256, chunk.total_bytes, RECEIVING, now),
+    )
+    connection.execute(
+        "INSERT OR IGNORE INTO gateway_jobs VALUES (?, ?, ?)", (chunk.job_id, chunk.attempt, chunk.sha256)
     )
     ((total, state),) = connection.execute(
         "SELECT total_bytes, state FROM gateway_packages WHERE sha256 = ?", (chunk.sha256,)
@@ -122,13 +134,20 @@ def forget(connection: sqlite3.Connection, job_id: str, attempt: int) -> bytes |
     return sha256
 
 
-def prune(connection: sqlite3.Connection, before: float) -> None:
-    """Drop chunks that came before a mission time for jobs that never did, or are over."""
+def prune(connection: sqlite3.Connection, before: float, directory: Path | None) -> None:
+    """Drop packages whose last chunk came before a mission time, for jobs that never did, or are over."""
+    old = "sha256 IN (SELECT sha256 FROM gateway_packages WHERE seen_seconds < ?)"
+    connection.execute(
+        f"DELETE FROM gateway_jobs WHERE {old} AND NOT EXISTS (SELECT 1 FROM gateway_work WHERE kind = 'job_placement'"  # noqa: S608 - a constant
+        " AND key = gateway_jobs.job_id || '/' || gateway_jobs.attempt AND state <> 'done')",
+        (before,),
+    )
     orphans = connection.execute(
-        "SELECT sha256 FROM gateway_packages WHERE seen_seconds < ? AND state = ?"
-        " AND sha256 NOT IN (SELECT sha256 FROM gateway_jobs)",
-        (before, RECEIVING),
+        "DELETE FROM gateway_packages WHERE seen_seconds < ? AND sha256 NOT IN (SELECT sha256 FROM gateway_jobs)"
+        " RETURNING sha256",
+        (before,),
     ).fetchall()
     for (sha256,) in orphans:
         connection.execute("DELETE FROM gateway_chunks WHERE sha256 = ?", (sha256,))
-        connection.execute("DELETE FROM gateway_packages WHERE sha256 = ?", (sha256,))
+        if directory is not None:
+            package_path(directory, sha256).unlink(missing_ok=True)

@@ -70,6 +70,7 @@ class Gateway(Service):
             on_refused=self._refused,
             settings=settings,
         )
+        self._packages = state_dir / "packages" if state_dir else None
         self._worker = Worker(
             satellite,
             context.services,
@@ -78,7 +79,7 @@ class Gateway(Service):
             self.request,
             lambda connection, payload: self._enqueue(connection, STREAM_STATUS, payload.SerializeToString()),
             lambda: self._endpoint.kick(GROUND, STREAM_STATUS),
-            state_dir / "packages" if state_dir else None,
+            self._packages,
         )
         connectors = {
             link: connector_for(attachments[f"backhaul.{link}"], satellite, _KEEPALIVE_SECONDS[link])
@@ -129,7 +130,7 @@ class Gateway(Service):
     # Up.
 
     def _take(self, connection: sqlite3.Connection, item: Delivered) -> None:
-        work.take(connection, item, self._ring.may, self._worker.accepted)
+        work.take(connection, item, self.clock.now(), self._ring.may, self._worker.accepted)
 
     def _took(self, items: Sequence[Delivered]) -> None:
         if any(item.stream != STREAM_BULK for item in items):
@@ -168,9 +169,9 @@ class Gateway(Service):
 
     @every(seconds=3600)
     async def prune(self) -> None:
-        """Drop the replay guards of what could not be valid any more, and chunks that nobody asks for."""
+        """Drop the replay guards of what could not be valid any more, and packages that nobody asks for."""
         now = self.clock.now()
-        await self._database.write(lambda connection: work.prune(connection, now))
+        await self._database.write(lambda connection: work.prune(connection, now, self._packages))
 
     # Down.
 

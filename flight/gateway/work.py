@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -68,6 +69,7 @@ class Work:
 def take(
     connection: sqlite3.Connection,
     item: Delivered,
+    now: float,
     may: Callable[[str, Right], bool],
     on_new_telecommand: Callable[[sqlite3.Connection, Payload], None],
 ) -> None:
@@ -87,10 +89,17 @@ def take(
     if not may(item.key_id, right):
         raise RejectItemError(f"key {item.key_id} of {item.source} may not {right}")
     if kind == "file_chunk":
-        packages.add_chunk(connection, payload.file_chunk, item.accepted_seconds)
+        chunk = payload.file_chunk
+        is_over = _is_done(connection, PLACEMENT, f"{chunk.job_id}/{chunk.attempt}")
+        packages.add_chunk(connection, chunk, now, is_over=is_over)
         return
     if _insert(connection, kind, item, payload) and kind == TELECOMMAND:
         on_new_telecommand(connection, payload)
+
+
+def _is_done(connection: sqlite3.Connection, kind: str, key: str) -> bool:
+    row = connection.execute("SELECT state FROM gateway_work WHERE kind = ? AND key = ?", (kind, key)).fetchone()
+    return row is not None and row[0] == "done"
 
 
 def _insert(connection: sqlite3.Connection, kind: str, item: Delivered, payload: Payload) -> bool:
@@ -103,7 +112,7 @@ def _insert(connection: sqlite3.Connection, kind: str, item: Delivered, payload:
         identity = placement.spec.job_id
         key, valid_until = f"{identity}/{placement.attempt}", placement.lease_end_seconds
         connection.execute(
-            "INSERT OR IGNORE INTO gateway_jobs VALUES (?, ?, ?)",
+            "INSERT OR REPLACE INTO gateway_jobs VALUES (?, ?, ?)",
             (identity, placement.attempt, placement.spec.package_sha256),
         )
     else:
@@ -139,9 +148,11 @@ def done(connection: sqlite3.Connection, work_id: int) -> None:
     connection.execute("UPDATE gateway_work SET state = 'done', payload = NULL WHERE id = ?", (work_id,))
 
 
-def prune(connection: sqlite3.Connection, now: float, margin_seconds: float = 86_400.0) -> None:
-    """Drop the guards of what is no longer valid, whoever repeats it."""
+def prune(
+    connection: sqlite3.Connection, now: float, packages_directory: Path | None, margin_seconds: float = 86_400.0
+) -> None:
+    """Drop the guards of what is no longer valid, whoever repeats it, and packages that nobody asks for."""
     connection.execute(
         "DELETE FROM gateway_work WHERE state = 'done' AND valid_until > 0 AND valid_until < ?", (now - margin_seconds,)
     )
-    packages.prune(connection, now - margin_seconds)
+    packages.prune(connection, now - margin_seconds, packages_directory)

@@ -44,7 +44,7 @@ from skyrack.v1.job_pb2 import (
     JobSpec,
     JobStatus,
 )
-from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_STATUS
+from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_STATUS, Stream
 
 START = 1.8e9
 SATELLITE = "sky-a"
@@ -280,6 +280,48 @@ def test_a_job_reaches_compute_when_its_package_is_whole(tmp_path: Path) -> None
             await asyncio.sleep(60)
             assert list((tmp_path / "packages").iterdir()) == []
             assert compute.bus.is_open
+
+    fly(scenario, tmp_path)
+
+
+@pytest.mark.parametrize("early", [1, 10], ids=["a chunk", "all chunks"])
+def test_a_package_that_two_jobs_share_stays_until_both_have_it(tmp_path: Path, early: int) -> None:
+    async def scenario(setup: Setup) -> None:
+        package = random.Random(1).randbytes(95_000)
+
+        async def up(stream: Stream, *payloads: Payload) -> None:
+            for payload in payloads:
+                await setup.ground.send(SATELLITE, stream, payload.SerializeToString())
+            await asyncio.sleep(200)
+
+        def jobs() -> list[str]:
+            return [request.placement.spec.job_id for request in Compute.asked]
+
+        async with setup.flying(Compute, Gateway):
+            second = chunks("second", package)
+            await up(STREAM_BULK, *second[:early])
+            await up(STREAM_STATUS, place("first", package))
+            await up(STREAM_BULK, *chunks("first", package))
+            assert jobs() == ["first"]
+            await up(STREAM_BULK, *second[early:])
+            await up(STREAM_STATUS, place("second", package))
+            assert jobs() == ["first", "second"]
+            assert list((tmp_path / "packages").iterdir()) == []
+
+    fly(scenario, tmp_path)
+
+
+def test_a_package_whose_placement_never_comes_is_dropped_in_the_end(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        package = bytes(50)
+        async with setup.flying(Compute, Gateway):
+            for job_id in ("never", "first"):
+                await setup.ground.send(SATELLITE, STREAM_BULK, chunks(job_id, package)[0].SerializeToString())
+            await setup.ground.send(SATELLITE, STREAM_STATUS, place("first", package).SerializeToString())
+            await asyncio.sleep(80_000)
+            assert len(list((tmp_path / "packages").iterdir())) == 1
+            await asyncio.sleep(12_000)
+            assert list((tmp_path / "packages").iterdir()) == []
 
     fly(scenario, tmp_path)
 
