@@ -52,7 +52,7 @@ def fly(test: Callable[[Pair], Awaitable[None]]) -> None:
 
 
 def switch(load: str = "node-1") -> SetLoadSwitchRequest:
-    return SetLoadSwitchRequest(load=load)
+    return SetLoadSwitchRequest(load=load, closed=False)
 
 
 def test_sync_and_async_handlers_answer() -> None:

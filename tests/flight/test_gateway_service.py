@@ -221,7 +221,7 @@ def test_a_telecommand_that_makes_no_sense_is_reported_and_not_passed_on(
 ) -> None:
     async def scenario(setup: Setup) -> None:
         async with setup.flying(Compute, Gateway):
-            await setup.command("c1", SetDrainRequest(), **fields)
+            await setup.command("c1", SetDrainRequest(draining=False), **fields)
             await asyncio.sleep(120)
             last = setup.of("telecommand_report")[-1]
             assert stages(setup, "c1")[-1] == stage
@@ -484,7 +484,7 @@ def test_forged_replayed_and_broken_frames_are_events_and_change_nothing() -> No
             async with setup.hub.connector("mallory", [], Will("x", b""))() as mallory:
                 for attack in attacks:
                     await mallory.publish(up_topic(SATELLITE), attack)
-            await setup.command("c2", SetDrainRequest())
+            await setup.command("c2", SetDrainRequest(draining=False))
             await asyncio.sleep(120)
             assert len(Compute.asked) == 2
             names = {

@@ -247,14 +247,14 @@ def test_the_host_meter_measures() -> None:
 def test_commands_are_checked_and_answered() -> None:
     async def test(craft: Craft) -> None:
         power, thermal = await craft.start(make_power()), await craft.start(make_thermal())
-        assert await thermal.request("power", SetLoadSwitchRequest(load="node-1")) == CommandResult(
+        assert await thermal.request("power", SetLoadSwitchRequest(load="node-1", closed=False)) == CommandResult(
             ok=True, reason="node-1 for thermal"
         )
         refused = await thermal.request("power", SetLoadSwitchRequest())
         assert not refused.ok
         assert "load is missing" in refused.reason
         with pytest.raises(RequestRefused, match="power failed at SetLoadSwitch: KeyError"):
-            await thermal.request("power", SetLoadSwitchRequest(load="raise"))
+            await thermal.request("power", SetLoadSwitchRequest(load="raise", closed=False))
         await craft.clock.sleep(1.0)
         assert [event.name for event in of(Event, thermal.calls)] == ["handler_failed"]
         assert await thermal.request("power", PingRequest(nonce=3)) == PingResponse(

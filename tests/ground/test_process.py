@@ -192,7 +192,7 @@ def test_what_a_person_does(
     code, _, err = skyrack(capsys, "send", "sat-1", "SetPump", "duty_ratio=7")
     assert code == 2
     assert "duty_ratio is 7: must be a number from 0 to 1" in err
-    code, _, err = skyrack(capsys, "send", "sat-9", "SetPump", "duty_ratio=0.5")
+    code, _, err = skyrack(capsys, "send", "sat-9", "SetPump", "duty_ratio=0.5", "hold_seconds=60")
     assert code == 2
     assert "there is no satellite sat-9" in err
 

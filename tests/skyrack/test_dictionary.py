@@ -123,7 +123,7 @@ def test_arguments_are_checked_in_sentences() -> None:
 @pytest.mark.parametrize("name", ["SetPump", "set_pump", "set-pump"])
 def test_a_command_is_built_from_what_a_person_typed(name: str) -> None:
     found = dictionary.command_named(name)
-    built: Any = dictionary.build_request(found, {"duty_ratio": "0.5"})
+    built: Any = dictionary.build_request(found, {"duty_ratio": "0.5", "hold_seconds": "60"})
     assert built.duty_ratio == 0.5
     for value in ("1.5", "nan", "much"):
         with pytest.raises(UserError, match=r"duty_ratio is .*: must be a number from 0 to 1"):
@@ -170,3 +170,11 @@ def test_the_command_prints_json_and_tables() -> None:
     assert {row["name"] for row in found["commands"]} == set(dictionary.commands())
     assert CliRunner().invoke(command, ["charge"]).exit_code == 0
     assert CliRunner().invoke(command, ["nonesuch"]).exit_code == 2
+
+
+def test_an_argument_that_may_be_zero_must_still_be_given() -> None:
+    command = dictionary.command_named("SetLoadSwitch")
+    with pytest.raises(UserError, match="closed is missing: must be given"):
+        dictionary.build_request(command, {"load": "node-2"})
+    built: Any = dictionary.build_request(command, {"load": "node-2", "closed": "false"})
+    assert not built.closed

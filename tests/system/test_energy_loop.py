@@ -245,9 +245,9 @@ def test_a_short_is_tripped_reset_and_closed_again() -> None:
 def test_commands_that_cannot_be_done_say_why() -> None:
     async def test(flight: Flight) -> None:
         await flight.run(5)
-        unknown = await flight.ask("power", SetLoadSwitchRequest(load="toaster"))
+        unknown = await flight.ask("power", SetLoadSwitchRequest(load="toaster", closed=False))
         assert unknown.reason == 'there is no load "toaster"; known are gateway-radio, node-1, node-2, laser-1'
-        vital = await flight.ask("power", SetLoadSwitchRequest(load="gateway-radio"))
+        vital = await flight.ask("power", SetLoadSwitchRequest(load="gateway-radio", closed=False))
         assert "never switched off" in vital.reason
         assert not unknown.ok
         assert not vital.ok

@@ -38,10 +38,10 @@ def check_arguments(message: Message) -> list[str]:
 
 
 def _given(message: Message, argument: Argument) -> bool:
-    if argument.kind is Kind.MESSAGE and not argument.repeated:
+    if message.DESCRIPTOR.fields_by_name[argument.name].has_presence:
         return message.HasField(argument.name)
     if argument.kind in (Kind.NUMBER, Kind.INTEGER, Kind.BOOLEAN) and not argument.repeated:
-        return True  # zero is a value, and proto3 cannot tell it from none
+        return True  # zero is a value, and proto3 cannot tell it from none unless the field is declared optional
     return bool(getattr(message, argument.name))
 
 
