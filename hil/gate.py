@@ -17,7 +17,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hil.plant.link import DOWN, LinkState
+from hil.plant.link import DOWN
+from skyrack.backhaul import LinkState
 
 CHUNK_BYTES = 16_384
 

@@ -6,8 +6,9 @@ sensors; ``load.node-1.switch``, ``node.node-1.draw_watts``, ``pump.duty_ratio``
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, cast
+
+from skyrack.backhaul import LinkState
 
 
 class PlantKeyError(KeyError):
@@ -24,17 +25,7 @@ class Sample(NamedTuple):
     mission_time_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class LinkState:
-    """A link between a satellite and the ground's network as it truly is."""
-
-    up: bool
-    rate_bits_per_second: float = 0.0
-    delay_seconds: float = 0.0
-    via: str = ""
-
-
-DOWN = LinkState(up=False)
+DOWN = LinkState(up=False, rate_bits_per_second=0.0)
 
 
 class PlantLink(Protocol):

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,7 +29,7 @@ from hil.fault_schedule import FaultSchedule, PlantEffects
 from hil.plant.local import LocalPlantLink
 from hil.plant.plant import Plant
 from hil.plant.runner import run_plant
-from skyrack.backhaul.memory import Impairments, LinkState, MemoryHub, Way
+from skyrack.backhaul.memory import Impairments, MemoryHub, Way
 from skyrack.clock import MissionClock
 from skyrack.satellite import load_constellation
 from skyrack.signing import SigningKey, seeded_ring
@@ -190,7 +191,7 @@ class World:
             "plant": self.link,
             "signing.key": SigningKey.from_seed(self.settings.seed, satellite),
             "signing.ring": self._ring,
-            **{f"backhaul.{link}": self._way(satellite, link) for link in LINKS},
+            **{f"backhaul.{link}": Way(self.hub, partial(self.plant.link, satellite, link)) for link in LINKS},
         }
         environment = DeviceEnvironment(
             satellite=satellite,
@@ -224,13 +225,6 @@ class World:
         digest: Tap = lambda topic, header, payload: self.digest.add(name, topic, header, payload)  # noqa: E731
         recorder = () if self._recorder is None else (self._recorder.tap(satellite),)
         return (digest, *recorder, *self.extra_taps)
-
-    def _way(self, satellite: str, link: str) -> Way:
-        def state() -> LinkState:
-            truth = self.plant.link(satellite, link)
-            return LinkState(truth.up, truth.rate_bits_per_second, truth.delay_seconds)
-
-        return Way(self.hub, state)
 
     def _hash_frame(self, topic: str, payload: bytes) -> bytes:
         self.digest.add(topic.encode(), payload)

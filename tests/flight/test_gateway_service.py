@@ -22,8 +22,8 @@ from flight.hal import DeviceEnvironment
 from flight.meter import NullMeter
 from flight.service import Service, command
 from skyrack import virtual
-from skyrack.backhaul import OFFLINE, Will, down_topic, state_topic, up_topic
-from skyrack.backhaul.memory import Impairments, LinkState, MemoryHub, Way
+from skyrack.backhaul import OFFLINE, LinkState, Will, down_topic, state_topic, up_topic
+from skyrack.backhaul.memory import Impairments, MemoryHub, Way
 from skyrack.clock import MissionClock
 from skyrack.database import Database
 from skyrack.delivery import TWIN_SETTINGS, Delivered, Endpoint, Link, reconcile

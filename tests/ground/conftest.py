@@ -17,8 +17,8 @@ import pytest
 
 from ground.segment import SUBSCRIPTIONS, GroundSegment, GroundSettings
 from skyrack import files
-from skyrack.backhaul import Connector, down_topic, up_topic
-from skyrack.backhaul.memory import Impairments, LinkState, MemoryHub
+from skyrack.backhaul import Connector, LinkState, down_topic, up_topic
+from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import Clock, MissionClock
 from skyrack.database import Database
 from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from hil.gate import Gate, LinkModel
-from hil.plant.link import LinkState
+from skyrack.backhaul import LinkState
 
 FAST = LinkState(up=True, rate_bits_per_second=1e9)
 DOWN = LinkState(up=False)

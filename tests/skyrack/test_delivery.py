@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from skyrack import virtual
-from skyrack.backhaul import OFFLINE, Will, down_topic, state_topic, up_topic
-from skyrack.backhaul.memory import Impairments, LinkState, MemoryHub
+from skyrack.backhaul import OFFLINE, LinkState, Will, down_topic, state_topic, up_topic
+from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
 from skyrack.database import Database, StorageError
 from skyrack.delivery import (

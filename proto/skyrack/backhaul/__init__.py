@@ -17,6 +17,7 @@ __all__ = [
     "Backhaul",
     "BackhaulError",
     "Connector",
+    "LinkState",
     "Will",
     "down_topic",
     "satellite_of",
@@ -52,6 +53,16 @@ class Backhaul(Protocol):
         Raises:
             BackhaulError: the session is over.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """The way between a satellite and the broker, as it truly is; ``via`` names the relay or station."""
+
+    up: bool
+    rate_bits_per_second: float = float("inf")
+    delay_seconds: float = 0.0
+    via: str = ""
 
 
 Connector = Callable[[], AbstractAsyncContextManager[Backhaul]]

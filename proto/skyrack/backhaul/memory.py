@@ -10,18 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from skyrack.backhaul import Backhaul, BackhaulError, Connector, Will
+from skyrack.backhaul import Backhaul, BackhaulError, Connector, LinkState, Will
 
 _QUEUED: Final = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class LinkState:
-    """What the plant says of a client's way to the broker."""
-
-    up: bool
-    rate_bits_per_second: float = float("inf")
-    delay_seconds: float = 0.0
 
 
 _WIRE: Final = LinkState(up=True)
