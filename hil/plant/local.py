@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.plant.link import LinkState, Sample
+from hil.plant.link import Sample
+from skyrack.backhaul import LinkState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

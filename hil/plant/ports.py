@@ -36,7 +36,8 @@ from hil.plant import layout
 from hil.plant.battery import open_circuit_volts, terminal_volts
 from hil.plant.constants import STEFAN_BOLTZMANN, ZERO_CELSIUS
 from hil.plant.frames import Array
-from hil.plant.link import LinkState, PlantKeyError
+from hil.plant.link import PlantKeyError
+from skyrack.backhaul import LinkState
 
 if TYPE_CHECKING:
     from hil.plant.plant import Plant
