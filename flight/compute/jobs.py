@@ -46,6 +46,8 @@ class Jobs:
         self._all: dict[str, JobRecord] = {}
         self._next_sequence = 1
         self.open: dict[str, JobRecord] = {}
+        # Ids of work that newer attempts replaced, or that is nobody's, until nothing is left of it.
+        self.replaced: set[str] = set()
         # Grows with everything that may change a plan.
         self.revision = 0
         self.totals = Totals()
@@ -53,21 +55,21 @@ class Jobs:
 
     async def restore(self) -> None:
         """Remember what was kept, and let nodes forget work whose end is kept already."""
-        untold = {item.job_id for item in await self._store.outbox(limit=-1)}
         self.totals = await self._store.totals()
         for record in await self._store.jobs():
             self._all[record.job_id] = record
             self._next_sequence = max(self._next_sequence, record.sequence + 1)
             if not record.state.final:
                 self.open[record.job_id] = record
-            elif record.job_id not in untold:
-                await self.clean(record.job_id, record.attempt)
+            else:
+                await self.clean(record.work_id)
             if record.node not in self._nodes:
                 continue
             if record.state is not JobState.RUNNING:
                 await self._nodes[record.node].forget(record.work_id)
             elif record.intent is not Intent.NONE:
                 await self._nodes[record.node].stop(record.work_id)
+        self.replaced = self._dirs.attempts() - {record.work_id for record in self._all.values()}
 
     def get(self, job_id: str) -> JobRecord | None:
         """A job by its id."""
@@ -100,6 +102,7 @@ class Jobs:
             await self._fence(known)
         record = JobRecord(placement, self._next_sequence, request.package_path)
         self._next_sequence += 1
+        self.replaced.discard(record.work_id)
         change = refusal(record) or await self._unpack(record) or Change(JobState.ACCEPTED)
         await self.step(record, change)
         if change.state is JobState.REJECTED:
@@ -116,6 +119,7 @@ class Jobs:
     async def _fence(self, old: JobRecord) -> None:
         """A newer attempt replaces this one: what still runs of it is stopped, and never heard again."""
         self.open.pop(old.job_id, None)
+        self.replaced.add(old.work_id)
         self.revision += 1
         if old.state is JobState.RUNNING and old.node in self._nodes:
             await self._nodes[old.node].stop(old.work_id)
@@ -251,11 +255,25 @@ class Jobs:
             energy_joules=self.totals.energy_joules + (report.energy_joules if report else 0.0),
         )
 
-    async def clean(self, job_id: str, attempt: int) -> None:
-        """The gateway has the final status and the result: the attempt's files may go."""
-        record = self._all.get(job_id)
-        if record is None or record.attempt != attempt or not record.state.final:
+    async def clean(self, work_id: str) -> None:
+        """The gateway took a status: when it has the final one, and the result, the attempt's files may go."""
+        record = self._all.get(work_id.rpartition(".")[0])
+        if record is None or record.work_id != work_id or not record.state.final:
             return
-        await asyncio.get_running_loop().run_in_executor(None, self._dirs.remove, record)
+        if not await self._store.is_told(work_id):
+            return
+        await asyncio.get_running_loop().run_in_executor(None, self._dirs.remove, work_id)
         for forgotten in await self._store.forget_old():
             self._all.pop(forgotten, None)
+
+    async def bury(self, work_id: str) -> None:
+        """Work that was replaced runs no more: nothing of it stays, on its node or on the disk."""
+        record = self._all.get(work_id.rpartition(".")[0])
+        if record is not None and record.work_id == work_id:
+            self.replaced.discard(work_id)
+        if work_id not in self.replaced or not await self._store.is_told(work_id):
+            return
+        for node in self._nodes.values():
+            await node.forget(work_id)
+        await asyncio.get_running_loop().run_in_executor(None, self._dirs.remove, work_id)
+        self.replaced.discard(work_id)

@@ -22,10 +22,14 @@ class Ask(NamedTuple):
 
 
 class Round(NamedTuple):
-    """All that is to be done, in this order. ``strays`` are node and id of work that is nobody's."""
+    """All that is to be done, in this order. ``strays`` are node and id of work that is nobody's.
+
+    ``buried`` are ids of such work that has ended.
+    """
 
     ended: list[tuple[JobRecord, Change, WorkReport | None]]
     strays: list[tuple[str, str]]
+    buried: list[str]
     asked: list[Ask]
     caps: list[Placement]
     begun: list[tuple[JobRecord, Placement]]
@@ -40,7 +44,10 @@ async def carry_out(
         if jobs.is_open(record, running=True):
             await jobs.end(record, change, report)
     for node, work_id in decided.strays:
+        jobs.replaced.add(work_id)
         await nodes[node].stop(work_id)
+    for work_id in decided.buried:
+        await jobs.bury(work_id)
     for ask in decided.asked:
         await jobs.ask(*ask)
     await _power(decided, jobs, nodes, caps)

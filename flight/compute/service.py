@@ -149,6 +149,7 @@ class ComputeManager(Service):
             begun=waiting,
             progressed=self._progressed(now),
             strays=self._strays(running),
+            buried=sorted(self._jobs.replaced.difference(*(state.running for state in self._states.values()))),
         )
 
     def _strays(self, running: list[JobRecord]) -> list[tuple[str, str]]:
@@ -237,7 +238,7 @@ class ComputeManager(Service):
 
     async def _clean(self, item: Outgoing) -> None:
         async with self._lock:
-            await self._jobs.clean(item.job_id, item.attempt)
+            await self._jobs.clean(f"{item.job_id}.{item.attempt}")
 
     def _publish_status(self, now: float) -> None:
         self._status_at = now + STATUS_SECONDS

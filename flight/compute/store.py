@@ -131,6 +131,16 @@ class JobStore:
 
         return await self._database.read(query)
 
+    async def is_told(self, work_id: str) -> bool:
+        """Whether the gateway has all that was ever to be told of an attempt."""
+
+        def query(connection: sqlite3.Connection) -> bool:
+            job_id, _, attempt = work_id.rpartition(".")
+            told = "SELECT 1 FROM outbox WHERE job_id = ? AND attempt = CAST(? AS INTEGER) LIMIT 1"
+            return connection.execute(told, (job_id, attempt)).fetchone() is None
+
+        return await self._database.read(query)
+
     async def taken(self, rows: Sequence[int]) -> None:
         """The gateway has these."""
 

@@ -129,11 +129,19 @@ class WorkDirs:
         digest = hashlib.sha256(content).digest()
         return Result(digest, len(content), content=content), (OutputRecord("result.json", len(content), digest),)
 
-    def remove(self, record: JobRecord) -> None:
+    def attempts(self) -> set[str]:
+        """Ids of all work of which anything is here."""
+        if self._base is None:
+            return set()
+        work = {path.name for path in (self._base / "work").glob("*")}
+        return work | {path.stem for path in (self._base / "results").glob("*")}
+
+    def remove(self, work_id: str) -> None:
         """Remove an attempt's directory and its result."""
         if self._base is not None:
-            shutil.rmtree(self._directory(record), ignore_errors=True)
-            (self._base / "results" / f"{record.work_id}.tar").unlink(missing_ok=True)
+            shutil.rmtree(self._base / "work" / work_id, ignore_errors=True)
+            for suffix in (".tar", ".new"):
+                (self._base / "results" / f"{work_id}{suffix}").unlink(missing_ok=True)
 
     def _directory(self, record: JobRecord) -> Path:
         if self._base is None:

@@ -160,7 +160,7 @@ def test_packages_are_checked_before_they_are_unpacked(tmp_path: Path) -> None:
     (work.work_dir / "output" / "leak").symlink_to("/etc/passwd")
     with pytest.raises(ArchiveError, match="links out"):
         dirs.collect(made)
-    dirs.remove(made)
+    dirs.remove(made.work_id)
     assert not work.work_dir.exists()
     assert not Path(result.path).exists()
 

@@ -70,6 +70,7 @@ class Bench:
         self.state_dir = state_dir
         self.gateway_up = gateway
         self.taken: list[gateway_pb2.SendDownRequest] = []
+        self.files: list[bytes] = []
         self.statuses: list[job_pb2.JobStatus] = []
         self.events: list[common_pb2.Event] = []
         self.incarnations = itertools.count(1)
@@ -91,6 +92,7 @@ class Bench:
     def _send_down(self, request: Any, _header: Any) -> common_pb2.CommandResult:
         if self.gateway_up:
             self.taken.append(request)
+            self.files += [Path(request.file_path).read_bytes()] if request.file_path else []
         return common_pb2.CommandResult(ok=self.gateway_up)
 
     async def start(self) -> None:
@@ -424,6 +426,49 @@ def test_a_repeated_placement_runs_once_and_a_newer_attempt_fences_the_older() -
         assert sum(bool(item.file_content) for item in bench.taken) == 1
 
     flown(story)
+
+
+def test_nothing_stays_of_an_attempt_that_was_replaced(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        work = tmp_path / "compute" / "work"
+        await bench.fly(30)
+        await bench.place("a", expected_seconds=1000.0)
+        await bench.fly(60)
+        (work / "a.1" / "output").mkdir(parents=True)
+        (work / "a.2" / "output").mkdir(parents=True)
+        await bench.place("a", attempt=2, expected_seconds=1000.0)
+        await bench.fly(30)
+        assert [path.name for path in work.iterdir()] == ["a.2"]
+        for node in bench.compute._nodes.values():
+            assert await node.report("a.1") is None
+        # One is replaced, and before it has ended, compute is started again.
+        (work / "a.3" / "output").mkdir(parents=True)
+        await bench.place("a", attempt=3, expected_seconds=1000.0)
+        await bench.compute.stop()
+        await bench.start()
+        await bench.fly(30)
+        assert [path.name for path in work.iterdir()] == ["a.3"]
+        assert (bench.last("a").attempt, bench.last("a").state) == (3, job_pb2.JOB_STATE_RUNNING)
+
+    flown(story, state_dir=tmp_path)
+
+
+def test_a_result_stays_until_the_gateway_has_it_whatever_it_took_before(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        bench.gateway_up = False
+        await bench.fly(30)
+        await bench.place("a", expected_seconds=300.0)
+        output = tmp_path / "compute" / "work" / "a.1" / "output"
+        output.mkdir(parents=True)
+        (output / "found").write_bytes(b"something")
+        await bench.fly(900)
+        bench.gateway_up = True
+        await bench.fly(60)
+        assert bench.states("a") == [S.ACCEPTED, S.RUNNING, S.COMPLETED]
+        assert [b"something" in content for content in bench.files] == [True]
+        assert not list((tmp_path / "compute").glob("*/a.*"))
+
+    flown(story, state_dir=tmp_path)
 
 
 def test_equal_runs_publish_equal_statuses() -> None:
