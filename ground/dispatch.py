@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -12,6 +12,7 @@ from ground.lifecycle import Note, note
 from ground.placement import Need, PlacementSettings, SatelliteView, choose, contact_seconds, lease_end
 from ground.store import jobs, telecommands
 from ground.vault import Vault
+from skyrack.delivery import OutboxFullError
 from skyrack.jobs import JobState
 from skyrack.v1 import backhaul_pb2, common_pb2, job_pb2, options_pb2
 
@@ -83,21 +84,18 @@ def step(
         if row.not_before_seconds > now:
             outcome.waiting[row.job_id] = "waits before its next attempt"
             continue
-        need = need_of(row.spec)
-        avoid = frozenset({row.satellite}) if row.satellite else frozenset[str]()
-        choice = choose(need, loads.values(), now, settings, avoid)
-        if not choice.satellite:
-            outcome.waiting[row.job_id] = choice.reason
+        chosen, reason = _place_somewhere(connection, row, loads, now, settings, vault, enqueue)
+        if reason:
+            outcome.waiting[row.job_id] = reason
             continue
-        chosen = loads[choice.satellite]
         outcome.changed = True
-        if _place(connection, row, chosen, now, settings, vault, enqueue):
-            outcome.placed_on.add(chosen.name)
-            loads[chosen.name] = replace(
-                chosen,
-                committed_watts=chosen.committed_watts + need.power_watts,
-                jobs_open=chosen.jobs_open + 1,
-                jobs_unstarted=chosen.jobs_unstarted + 1,
+        if chosen:
+            outcome.placed_on.add(chosen)
+            loads[chosen] = replace(
+                loads[chosen],
+                committed_watts=loads[chosen].committed_watts + row.spec.resources.power_watts,
+                jobs_open=loads[chosen].jobs_open + 1,
+                jobs_unstarted=loads[chosen].jobs_unstarted + 1,
             )
     return outcome
 
@@ -113,6 +111,39 @@ def _with_commitments(views: Sequence[SatelliteView], rows: Sequence[jobs.JobRow
             jobs_open=len(held),
             jobs_unstarted=unstarted,
         )
+
+
+def _place_somewhere(
+    connection: sqlite3.Connection,
+    row: jobs.JobRow,
+    loads: Mapping[str, SatelliteView],
+    now: float,
+    settings: PlacementSettings,
+    vault: Vault,
+    enqueue: Enqueue,
+) -> tuple[str, str]:
+    """Where the job was placed, and why it waits; both are empty when it has ended.
+
+    What is wrong with one placement, as a full outbox, concerns neither other satellites nor other jobs.
+    """
+    avoid = frozenset({row.satellite}) if row.satellite else frozenset[str]()
+    left = dict(loads)
+    problem = ""
+    while True:
+        choice = choose(need_of(row.spec), left.values(), now, settings, avoid)
+        if not choice.satellite:
+            return "", problem or choice.reason
+        chosen = left.pop(choice.satellite)
+        connection.execute("SAVEPOINT placement")
+        try:
+            is_placed = _place(connection, row, chosen, now, settings, vault, enqueue)
+        except (OutboxFullError, OSError) as error:
+            problem = problem or str(error)
+            connection.execute("ROLLBACK TO placement")
+            connection.execute("RELEASE placement")
+        else:
+            connection.execute("RELEASE placement")
+            return (chosen.name if is_placed else ""), ""
 
 
 def _place(

@@ -20,7 +20,7 @@ from ground.store import files
 from skyrack import virtual
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
-from skyrack.delivery import reconcile
+from skyrack.delivery import OutboxFullError, reconcile
 from skyrack.errors import UserError
 from skyrack.v1 import (
     backhaul_pb2,
@@ -311,6 +311,34 @@ def test_a_deadline_that_passes_on_the_ground(kit: Any) -> None:
         assert record.finished_seconds - record.deadline_seconds < 20
 
     flying(kit, scenario, is_up=False)
+
+
+def test_a_full_outbox_holds_up_nothing_else(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(world: Any) -> None:
+        ground, full = world.ground, {"sat-1", "sat-2"}
+        enqueue = ground.enqueue
+
+        def refusing(connection: Any, satellite: str, stream: int, *rest: Any) -> None:
+            if satellite in full and stream == options_pb2.STREAM_BULK:
+                raise OutboxFullError(f"too much waits for {satellite}")
+            enqueue(connection, satellite, stream, *rest)
+
+        monkeypatch.setattr(ground, "enqueue", refusing)
+        await world.clock.sleep(300)
+        await ground.submit(kit.spec_of(priority=90), b"package", job_id="large")
+        await ground.submit(kit.spec_of(lifetime_seconds=3000.0), b"package", job_id="late")
+        await ground.submit(kit.spec_of(priority=10), job_id="small")
+        assert "too much waits for" in await world.until(lambda: _waiting_reason(world, "large"))
+        assert (await world.settled("small")).state == "COMPLETED"
+        assert (await world.settled("late")).state == "EXPIRED"
+        assert (await ground.job("large")).state == "SUBMITTED"
+        full.discard("sat-2")
+        record = await world.settled("large")
+        assert (record.state, record.attempt, record.satellite) == ("COMPLETED", 1, "sat-2")
+        placed = [p.spec.job_id for satellite in world.satellites.values() for p in satellite.placements]
+        assert sorted(placed) == ["large", "small"]
+
+    flying(kit, scenario)
 
 
 async def _waiting_reason(world: Any, job_id: str) -> str:
