@@ -44,9 +44,10 @@ def watching(mission_seconds: float, *, quiet: bool) -> Iterator[Tell]:
 def show_report(report: TwinReport) -> None:
     """Print a run's report."""
     console = Console()
-    table = Table(title=f"{report.constellation}, seed {report.seed}, {report.mission_seconds / HOUR:g} h")
-    for heading in ("satellite", "sunlit", "laser up", "antenna up", "lowest charge", "hottest chip", "compute"):
-        table.add_column(heading, justify="left" if heading == "satellite" else "right")
+    title = f"{report.constellation}, seed {report.seed}, {report.mission_seconds / HOUR:g} h"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in ("satellite", "sunlit", "laser", "antenna", "min charge", "max chip", "compute"):
+        table.add_column(heading, justify="left" if heading == "satellite" else "right", no_wrap=True)
     for row in report.satellites:
         table.add_row(
             row.satellite,
