@@ -15,8 +15,17 @@ FOREVER = float("inf")
 class FaultSchedule:
     """Brings faults on and mends them as mission time passes."""
 
-    def __init__(self, faults: Sequence[Fault], start_seconds: float, effects: Effects) -> None:
-        """Set up; ``start_seconds`` is the mission time from which the faults count.
+    def __init__(
+        self, faults: Sequence[Fault], start_seconds: float, effects: Effects, done_until_seconds: float = -FOREVER
+    ) -> None:
+        """Set up.
+
+        Args:
+            faults: what is to happen.
+            start_seconds: mission time from which the faults count.
+            effects: what the run lets them do.
+            done_until_seconds: in a run that goes on, mission time until which faults have struck: those that do not
+                last do not strike again; those that last and are not over do, for all begins whole.
 
         Raises:
             UserError: this run cannot do one of the faults, or what it is to strike is not there.
@@ -32,6 +41,8 @@ class FaultSchedule:
         self._due: list[tuple[float, int, Fault, Callable[[Effects], None]]] = []
         for number, fault in enumerate(faults):
             at = start_seconds + fault.at_seconds
+            if not fault.lasts and at <= done_until_seconds:
+                continue
             self._due.append((at, 2 * number, fault, fault.begin))
             if fault.lasts and fault.duration_seconds is not None:
                 self._due.append((at + fault.duration_seconds, 2 * number + 1, fault, fault.end))

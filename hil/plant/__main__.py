@@ -14,10 +14,11 @@ import structlog
 
 from hil.fault_schedule import FaultSchedule, PlantEffects
 from hil.faults import Fault, Need, load_faults
+from hil.plant.memory import PlantMemory, begin, fingerprint
 from hil.plant.plant import Plant
 from hil.plant.server import GateSettings, PlantServer
 from skyrack import files
-from skyrack.clock import MissionClock
+from skyrack.clock import Anchor, MissionClock, read_anchor
 from skyrack.errors import UserError
 from skyrack.satellite import load_constellation
 
@@ -30,6 +31,7 @@ from skyrack.satellite import load_constellation
 @click.option("--gates", type=click.Path(path_type=Path, exists=True), help="JSON file: each gate's port.")
 @click.option("--ready", type=click.Path(path_type=Path), help="JSON file to write when all is open: the gates' ports.")
 @click.option("--faults", type=click.Path(path_type=Path), help="TOML file of faults to bring on.")
+@click.option("--state", type=click.Path(path_type=Path), help="File in which the world outlives this process.")
 @click.option("--seed", default=0, show_default=True, help="Seed of jitter and of what was built amiss.")
 @click.option("--step", default=1.0, show_default=True, help="Length of a step, mission seconds.")
 @click.option("--patience", default=1.0, show_default=True, help="Outage that a connection survives, wall seconds.")
@@ -41,6 +43,7 @@ def main(  # noqa: PLR0913, PLR0917 - as many as the process has options
     gates: Path | None,
     ready: Path | None,
     faults: Path | None,
+    state: Path | None,
     seed: int,
     step: float,
     patience: float,
@@ -51,7 +54,9 @@ def main(  # noqa: PLR0913, PLR0917 - as many as the process has options
         plant = Plant(constellation_file, designs, rng=np.random.default_rng(seed))
         catalogue = load_faults(faults) if faults is not None else ()
         settings = _gates(broker, patience, gates) if broker else None
-        asyncio.run(_serve(plant, clock, bind, settings, ready, catalogue, step))
+        anchor = read_anchor(clock)
+        memory = PlantMemory(state, fingerprint(constellation_file, designs), anchor) if state is not None else None
+        asyncio.run(_serve(plant, anchor, bind, settings, ready, catalogue, step, memory))
     except UserError as error:
         click.echo(error, err=True)
         raise SystemExit(2) from None
@@ -67,21 +72,24 @@ def _gates(broker: str, patience_seconds: float, ports: Path | None) -> GateSett
 
 async def _serve(
     plant: Plant,
-    clock_file: Path,
+    anchor: Anchor,
     bind: str,
     gates: GateSettings | None,
     ready: Path | None,
     faults: tuple[Fault, ...],
     step: float,
+    memory: PlantMemory | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    server = PlantServer(plant, MissionClock.from_file(clock_file), bind)
+    server = PlantServer(plant, MissionClock(anchor), bind)
     task = asyncio.current_task()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)  # type: ignore[union-attr]
     try:
+        done_until = begin(plant, server.clock, memory)
         await server.open(gates)
-        schedule = _schedule(server, faults)
+        schedule = _schedule(server, faults, anchor.mission_time_seconds, done_until)
+        schedule.apply(server.clock.now())
         if ready is not None:
             temporary = ready.with_name(f"{ready.name}.{os.getpid()}.tmp")
             temporary.write_text(json.dumps({"url": bind, "gates": server.gate_ports()}), encoding="utf-8")
@@ -89,19 +97,24 @@ async def _serve(
         async with asyncio.TaskGroup() as group:
             group.create_task(schedule.run(server.clock))
             group.create_task(server.run(step))
+            if memory is not None:
+                group.create_task(memory.keep(plant))
     except asyncio.CancelledError:
         pass
     finally:
         await server.close()
 
 
-def _schedule(server: PlantServer, faults: tuple[Fault, ...]) -> FaultSchedule:
+def _schedule(
+    server: PlantServer, faults: tuple[Fault, ...], start_seconds: float, done_until_seconds: float
+) -> FaultSchedule:
     """Take the faults that this process can do; who runs the other processes does the others."""
     effects = _ServerEffects(server)
     for fault in faults:
         if fault.needs not in effects.can:
             structlog.get_logger("plant").info("fault_left_to_others", kind=fault.__struct_config__.tag)
-    return FaultSchedule([fault for fault in faults if fault.needs in effects.can], server.plant.time, effects)
+    served = [fault for fault in faults if fault.needs in effects.can]
+    return FaultSchedule(served, start_seconds, effects, done_until_seconds)
 
 
 class _ServerEffects(PlantEffects):

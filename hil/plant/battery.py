@@ -81,6 +81,14 @@ class Batteries:
         self.power_watts = power
         return power, power - stored
 
+    def arrays(self) -> dict[str, Array]:
+        """All state, by name; to be written over in place."""
+        return {
+            "battery.energy_joules": self.energy_joules,
+            "battery.power_watts": self.power_watts,
+            "battery.discharged_joules": self.discharged_joules,
+        }
+
     def state_of_charge(self) -> Array:
         """Energy over capacity."""
         ratio: Array = self.energy_joules / self.design.capacity_joules

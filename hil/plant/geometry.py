@@ -107,6 +107,11 @@ class Geometry:
         """Position and velocity of one satellite at one time, by SGP4 itself."""
         return self.orbits.state(satellite, time_seconds)
 
+    @property
+    def orbit_seconds(self) -> float:
+        """The longest orbit's period."""
+        return 60.0 * max(2.0 * np.pi / float(satrec.no_kozai) for satrec in self._satrecs)
+
     def satrec(self, satellite: int) -> Satrec:
         """SGP4's record of one satellite."""
         return self._satrecs[satellite]

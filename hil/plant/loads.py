@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,14 @@ class Loads:
         self._heat_shape = (len(satellites), thermal_columns)
         self._heat_index = (column_of_heat + thermal_columns * np.arange(len(satellites))[:, np.newaxis]).ravel()
         self._sum()
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All state, by name; to be written over in place, before :meth:`changed`."""
+        return {
+            "loads.demand_watts": self.demand_watts,
+            "loads.closed": self.closed,
+            "fault.short_watts": self.short_watts,
+        }
 
     def changed(self) -> None:
         """Say that a demand, a switch or a short was set."""

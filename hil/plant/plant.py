@@ -9,42 +9,31 @@ Heat: all electricity ends as heat on a thermal node. Over any run, to rounding,
     absorbed = radiated + change of heat stored + change of battery energy.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hil.plant import array, layout
-from hil.plant.antenna import Stations
 from hil.plant.battery import Batteries
-from hil.plant.constants import SPEED_OF_LIGHT, ZERO_CELSIUS
+from hil.plant.constants import ZERO_CELSIUS
 from hil.plant.frames import Array
 from hil.plant.geometry import Block, Geometry
-from hil.plant.link import DOWN, LinkState
 from hil.plant.loads import Loads
+from hil.plant.memory import State
 from hil.plant.ports import Ports
-from hil.plant.terminals import Terminal, Terminals
+from hil.plant.snapshot import Snapshot
+from hil.plant.terminals import Terminals, terminals_of
 from hil.plant.thermal import ThermalNetwork
+from skyrack.backhaul import LinkState
 from skyrack.orbits import relay_satrecs, satellite_satrec
 from skyrack.satellite import ConstellationFile, SatelliteFile
 
 RECOVERY_RATIO = 0.02  # of the capacity above the floor: switches can be closed again
 SHORTFALL_WATTS = 1e-6
 LINKS = ("optical", "antenna")
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Truth of all satellites for pictures; arrays have one row per satellite."""
-
-    mission_time_seconds: float
-    names: tuple[str, ...]
-    position_meters: Array
-    sunlit_ratio: Array
-    state_of_charge_ratio: Array
-    array_watts: Array
-    load_watts: Array
-    radiator_celsius: Array
 
 
 class Plant:
@@ -90,17 +79,11 @@ class Plant:
         self.loads = Loads(self.layouts, columns)
         generator = rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
         self.terminals = Terminals(
-            [
-                Terminal(satellite.index, column, satellite.design.lasers[number])
-                for satellite in self.layouts
-                for number, column in enumerate(
-                    column for column, consumer in enumerate(satellite.consumers) if consumer.kind == "laser"
-                )
-            ],
+            [terminal for satellite in self.layouts for terminal in terminals_of(satellite)],
             relay_satrecs(constellation),
             generator,
         )
-        self._antenna_rate = np.array([design.antenna.rate_bits_per_second for design in designs])
+        self.antenna_rate = np.array([design.antenna.rate_bits_per_second for design in designs])
         self.outage = {link: np.zeros(len(designs), dtype=bool) for link in LINKS}
 
         count = len(designs)
@@ -111,9 +94,15 @@ class Plant:
         self._absorbed_joules, self._radiated_joules = np.zeros(count), np.zeros((count, columns))
         self._initial_joules = self.stored_joules()
         self._ports: dict[str, Ports] = {}
+        self.begin_at(self.time)
+
+    def begin_at(self, time_seconds: float) -> None:
+        """Go to a mission time, whatever happens on the way; everything but the sky stays as it is."""
+        self.time = time_seconds
         self._step_seconds = np.nan
         self._row = -1
-        self._block = self.geometry.block(self.time - 1.0, 1.0, 1)
+        self._block_start = time_seconds - 1.0
+        self._block = self.geometry.block(self._block_start, 1.0, 1)
 
     def step(self, step_seconds: float = 1.0) -> None:
         """Let the world go on for one step; constant steps are cheap, a new length costs a new look at the sky."""
@@ -147,6 +136,61 @@ class Plant:
             powered = self.loads.closed[terminals.satellite, terminals.consumer]
             terminals.step(self.geometry, block, row, step_seconds, powered)
 
+    def state(self) -> State:
+        """All that the future depends on, but for what is asked of the plant from now on."""
+        return State(
+            mission_time_seconds=self.time,
+            block_start_seconds=self._block_start,
+            step_seconds=self._step_seconds,
+            row=self._row,
+            generator=json.dumps(self.terminals.rng.bit_generator.state),
+            device_faults={name: dict(self.device_faults(name)) for name in self.names},
+            arrays={key: array.copy() for key, array in self._arrays().items()},
+        )
+
+    def restore(self, state: State) -> None:
+        """Go on from a state, to the last bit; for a plant of the same constellation to which nothing happened yet.
+
+        Raises:
+            StateError: it is not this plant's state; the plant is as it was.
+        """
+        state.copy_to(self._arrays())
+        self.terminals.rng.bit_generator.state = json.loads(state.generator)
+        self.terminals.active = bool(self.terminals.commanded.any())
+        for name, faults in state.device_faults.items():
+            self.ports(name).device_faults.update(faults)
+        for index in range(len(self.names)):
+            self.set_pump(index)
+        self.loads.draw()
+        self._any_undervoltage = bool(self.undervoltage.any())
+        if state.row < 0:
+            self.begin_at(state.mission_time_seconds)
+            return
+        # set_pump() has made all stale: what was linearised before is again.
+        self.thermal.restored(state.step_seconds, state.arrays["thermal.stale"])
+        self.time = state.block_start_seconds
+        self._new_block(state.step_seconds)
+        self._row = state.row
+        self.time = state.mission_time_seconds
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            **self.batteries.arrays(),
+            **self.thermal.arrays(),
+            **self.loads.arrays(),
+            **self.terminals.arrays(),
+            "pump.duty_ratio": self.pump_duty,
+            "bus.undervoltage": self.undervoltage,
+            "bus.brownouts": self.brownouts,
+            "bus.array_watts": self.array_watts,
+            "bus.load_watts": self.load_watts,
+            "sum.absorbed_joules": self._absorbed_joules,
+            "sum.radiated_joules": self._radiated_joules,
+            "sum.initial_joules": self._initial_joules,
+            "fault.pump_stopped": self.pump_stopped,
+            **{f"fault.outage.{link}": outage for link, outage in self.outage.items()},
+        }
+
     # Truth.
 
     @property
@@ -177,28 +221,6 @@ class Plant:
             PlantKeyError: no such satellite or link.
         """
         return self.ports(satellite).link(link)
-
-    def optical_link(self, index: int) -> LinkState:
-        """The best laser link of a satellite."""
-        rows = self.terminals.of_satellite.get(index)
-        if rows is None or self.outage["optical"][index]:
-            return DOWN
-        rate = self.terminals.rate
-        return self.terminals.link(max(rows, key=lambda row: float(rate[row])))
-
-    def antenna_link(self, index: int) -> LinkState:
-        """The antenna link of a satellite."""
-        block, row = self.block_row
-        station = int(block.station[row, index])
-        if station < 0 or self.outage["antenna"][index]:
-            return DOWN
-        stations: Stations = self.geometry.stations
-        return LinkState(
-            up=True,
-            rate_bits_per_second=float(self._antenna_rate[index]),
-            delay_seconds=float(block.station_distance[row, index]) / SPEED_OF_LIGHT,
-            via=stations.names[station],
-        )
 
     def snapshot(self) -> Snapshot:
         """Truth for pictures."""
@@ -260,6 +282,7 @@ class Plant:
 
     def _new_block(self, step_seconds: float) -> None:
         self._step_seconds = step_seconds
+        self._block_start = self.time
         self._block = self.geometry.block(self.time, step_seconds)
         self._row = 0
         self.terminals.begin_block(self.geometry, self._block)

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hil.plant import layout
+from hil.plant import layout, links
 from hil.plant.battery import open_circuit_volts, terminal_volts
 from hil.plant.constants import STEFAN_BOLTZMANN, ZERO_CELSIUS
 from hil.plant.frames import Array
@@ -56,8 +56,8 @@ class Ports:
         self._orbit_time = np.nan
         self._orbit: tuple[float, ...] = ()
         self._links: dict[str, Callable[[], LinkState]] = {
-            "optical": lambda: plant.optical_link(index),
-            "antenna": lambda: plant.antenna_link(index),
+            "optical": lambda: links.optical(plant, index),
+            "antenna": lambda: links.antenna(plant, index),
         }
         self.device_faults: dict[str, float] = {}
         # Direct access for who asks often; read() says more when a key is wrong.

@@ -8,6 +8,7 @@ point-ahead. What the relay gets of it decides whether the link is up, and how f
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,10 @@ from hil.plant import optics
 from hil.plant.constants import SPEED_OF_LIGHT
 from hil.plant.frames import Array
 from hil.plant.geometry import Block, Geometry
-from hil.plant.link import DOWN, LinkState
+from hil.plant.layout import SatelliteLayout
+from hil.plant.link import DOWN
 from hil.plant.orbit import Orbits
+from skyrack.backhaul import LinkState
 from skyrack.satellite import Laser
 
 TURN = 2.0 * np.pi
@@ -36,6 +39,14 @@ class Terminal:
     satellite: int
     consumer: int  # its place among the satellite's consumers
     design: Laser
+
+
+def terminals_of(satellite: SatelliteLayout) -> list[Terminal]:
+    """The terminals of one satellite, in the order of its design."""
+    columns = [column for column, consumer in enumerate(satellite.consumers) if consumer.kind == "laser"]
+    return [
+        Terminal(satellite.index, column, laser) for column, laser in zip(columns, satellite.design.lasers, strict=True)
+    ]
 
 
 class Terminals:
@@ -57,7 +68,7 @@ class Terminals:
         count = len(designs)
         self._relays = tuple(relays)
         self._fleet = Orbits([satrec for _, satrec in relays], [name for name, _ in relays]) if relays else None
-        self._rng = rng
+        self.rng = rng
         self._slew = np.array([d.slew_rate_radians_per_second for d in designs])
         self._half_field = np.array([0.5 * d.field_of_view_radians for d in designs])
         self._jitter = np.array([d.jitter_radians for d in designs])
@@ -102,6 +113,26 @@ class Terminals:
     def __len__(self) -> int:
         return len(self.terminals)
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All state but the generator's, by name; to be written over in place, before a block begins."""
+        return {
+            "laser.command": self.command,
+            "laser.command_rate": self.command_rate,
+            "laser.command_time": self.command_time,
+            "laser.ahead": self.ahead,
+            "laser.commanded": self.commanded,
+            "laser.transmitting": self.transmitting,
+            "laser.angle": self.angle,
+            "laser.slewing": self.slewing,
+            "laser.partner": self.partner,
+            "laser.received_watts": self.received_watts,
+            "laser.error": self.error,
+            "laser.rate": self.rate,
+            "laser.distance": self.distance,
+            "laser.next_search": self._next_search,
+            "fault.laser.bias": self.bias,
+        }
+
     def begin_block(self, geometry: Geometry, block: Block) -> None:
         """Work out where the partners will stand."""
         self._track = np.zeros((len(block.times), 6, len(self)))
@@ -128,7 +159,7 @@ class Terminals:
         off = np.hypot(error[0], error[1])
         self.partner[off > LOST_RADIANS] = -1
         # Light. The partner aims well, but jitters as we do: Rayleigh's distribution, made of the exponential one.
-        jitter = self._jitter * np.sqrt(2.0 * self._rng.standard_exponential((2, len(self))))
+        jitter = self._jitter * np.sqrt(2.0 * self.rng.standard_exponential((2, len(self))))
         seen = powered & (self.partner >= 0) & (track[3] > 0.0) & (off < self._half_field) & (distance < self._reach)
         self.error = error * seen
         on_axis = self._power_gain * seen / np.maximum(distance, 1.0) ** 2

@@ -13,6 +13,8 @@ So the inverse of the matrix is kept, and made anew only for satellites whose co
 moved by more than `SLOPE_TOLERANCE`.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,6 +63,30 @@ class ThermalNetwork:
         self.radiance[satellite, node] = radiance
         self._stale[satellite] = True
         self._any_stale = True
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All state but conductances, by name; to be written over in place, before :meth:`restored`."""
+        return {
+            "thermal.temperature": self.temperature,
+            "thermal.linearised_at": self._linearised_at,
+            "thermal.stale": self._stale,
+            "fault.radiance": self.radiance,
+        }
+
+    def restored(self, step_seconds: float, stale: NDArray[np.bool_]) -> None:
+        """Linearise where it was done before, so that what follows is the same to the last bit.
+
+        Args:
+            step_seconds: length of the last step.
+            stale: rows that are to be linearised anew at the next.
+        """
+        temperature = self.temperature.copy()
+        self.temperature[...] = self._linearised_at
+        self._step_seconds = np.nan
+        self._refresh(step_seconds)
+        self.temperature[...] = temperature
+        self._stale[:] = stale
+        self._any_stale = bool(stale.any())
 
     def stored_joules(self) -> Array:
         """Heat content per satellite, above absolute zero."""

@@ -99,6 +99,7 @@ class System:
         plant = [python, "-m", "hil.plant", "--constellation", str(self.settings.constellation)]
         plant += ["--clock", str(self.clock_file), "--bind", self._plant_url, "--broker", self.broker]
         plant += ["--gates", str(self._gates_file), "--ready", str(self._plant_ready)]
+        plant += ["--state", str(self.instance.state("plant") / "truth.msgpack")]
         if self.settings.faults is not None:
             plant += ["--faults", str(self.settings.faults)]
         programs.append(self._program("plant", plant, 1, self._plant_ready))
