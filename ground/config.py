@@ -35,7 +35,9 @@ class GroundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     # JSON lines; without one, logs go to the terminal only.
     log_file: str = ""
     log_level: str = "info"
+    # Mission days for which telemetry is kept, and records and results of what is over.
     archive_days: Annotated[float, Meta(gt=0)] = 7.0
+    records_days: Annotated[float, Meta(gt=0)] = 30.0
 
 
 def load_config(path: Path) -> GroundConfig:

@@ -85,7 +85,9 @@ def run(path: Path) -> None:
             new_id=partial(secrets.token_hex, 6),
             connector=mqtt_connector(config.broker, client_id=f"ground-{config.instance}", subscriptions=SUBSCRIPTIONS),
             state_dir=Path(config.state_dir),
-            settings=GroundSettings(archive_seconds=config.archive_days * 86_400.0),
+            settings=GroundSettings(
+                archive_seconds=config.archive_days * 86_400.0, records_seconds=config.records_days * 86_400.0
+            ),
         )
         await _serve(segment, config)
 

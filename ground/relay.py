@@ -22,7 +22,7 @@ from ground.lifecycle import Note, note
 from ground.picture import Picture
 from ground.placement import PlacementSettings
 from ground.pulse import Pulse
-from ground.store import COMPONENT, STEPS, archive, events, files, jobs
+from ground.store import COMPONENT, STEPS, archive, events, files, jobs, telecommands
 from ground.vault import Vault
 from skyrack.backhaul import Connector, down_topic, state_topic, up_topic
 from skyrack.clock import Clock
@@ -55,6 +55,10 @@ class GroundSettings:
     archive_seconds: float = 7 * 86_400.0
     """Telemetry that came earlier is forgotten."""
     events_maximum: int = 1_000_000
+    records_seconds: float = 30 * 86_400.0
+    """Jobs that were over earlier are forgotten, with their results, and so are telecommands."""
+    packages_seconds: float = 86_400.0
+    """A package that no job needs is forgotten so long after it last came."""
     telecommand_lifetime_seconds: float = 86_400.0
     """For telecommands whose sender gives no end."""
 
@@ -247,11 +251,16 @@ class Relay:
         if now - self._last_trim >= _HOUR:
             self._last_trim = now
             await self.database.write(lambda connection: self._trim(connection, now))
+            # After the records: a file may be missed by nobody.
+            await self.database.write(lambda connection: self.vault.keep_only(files.wanted(connection)))
 
     def _trim(self, connection: sqlite3.Connection, now: float) -> None:
         archive.trim(connection, now - self.settings.archive_seconds)
         events.trim(connection, self.settings.events_maximum)
         files.drop_stray_chunks(connection)
+        jobs.trim(connection, now - self.settings.records_seconds)
+        telecommands.trim(connection, now - self.settings.records_seconds)
+        files.drop_packages(connection, now - self.settings.packages_seconds, jobs.packages_in_use(connection))
 
     async def _tell_refusals(self, now: float) -> None:
         if not self._refusals:

@@ -49,6 +49,9 @@ class GroundSegment(Relay):
         sha256 = await self.in_thread(partial(self.vault.put, content))
         now = self.clock.now()
         await self.database.write(lambda connection: files.add_package(connection, sha256, len(content), now))
+        if not self.vault.has(sha256):
+            # It lay here, of no use to any job, and was removed in between.
+            await self.in_thread(partial(self.vault.put, content))
         return sha256
 
     async def submit(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Container
 from pathlib import Path
 
 __all__ = ["Vault"]
 
 
 class Vault:
-    """Content-addressed files in a directory; without one, in memory. What ``put`` returned stays."""
+    """Content-addressed files in a directory; without one, in memory. What was ``put`` stays while it is wanted."""
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
@@ -44,6 +45,25 @@ class Vault:
             raise
         _sync_directory(self._directory)
         return sha256
+
+    def has(self, sha256: bytes) -> bool:
+        """Whether a file of this hash is here."""
+        if self._directory is None:
+            return sha256 in self._memory
+        return (self._directory / sha256.hex()).exists()
+
+    def keep_only(self, wanted: Container[bytes]) -> None:
+        """Remove every other file.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        if self._directory is None:
+            self._memory = {sha256: content for sha256, content in self._memory.items() if sha256 in wanted}
+            return
+        for path in sorted(self._directory.glob("[0-9a-f]" * 64)):
+            if bytes.fromhex(path.name) not in wanted:
+                path.unlink(missing_ok=True)
 
     def get(self, sha256: bytes) -> bytes:
         """Content by its hash.

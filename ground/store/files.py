@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from skyrack.v1 import job_pb2
@@ -13,6 +13,7 @@ __all__ = [
     "add_chunk",
     "add_package",
     "complete_result",
+    "drop_packages",
     "drop_stray_chunks",
     "expect_result",
     "has_package",
@@ -21,6 +22,7 @@ __all__ = [
     "received_bytes",
     "refuse_result",
     "result_of",
+    "wanted",
 ]
 
 
@@ -37,8 +39,8 @@ class ResultRow:
 
 
 def add_package(connection: sqlite3.Connection, sha256: bytes, size_bytes: int, now: float) -> None:
-    """A package lies in the vault."""
-    connection.execute("INSERT OR IGNORE INTO packages VALUES (?, ?, ?)", (sha256, size_bytes, now))
+    """A package lies in the vault; one that lay there already counts as new."""
+    connection.execute("INSERT OR REPLACE INTO packages VALUES (?, ?, ?)", (sha256, size_bytes, now))
 
 
 def has_package(connection: sqlite3.Connection, sha256: bytes) -> bool:
@@ -118,6 +120,19 @@ def drop_stray_chunks(connection: sqlite3.Connection) -> int:
         "WHERE r.job_id = j.job_id AND r.received_seconds IS NULL AND r.problem = '')))"
     )
     return done.rowcount
+
+
+def drop_packages(connection: sqlite3.Connection, before: float, needed: Container[bytes]) -> None:
+    """Forget packages that came before the given mission time and are not needed."""
+    rows = connection.execute("SELECT sha256 FROM packages WHERE received_seconds < ?", (before,)).fetchall()
+    unneeded = [row for row in rows if row[0] not in needed]
+    connection.executemany("DELETE FROM packages WHERE sha256 = ?", unneeded)
+
+
+def wanted(connection: sqlite3.Connection) -> set[bytes]:
+    """Hashes of all packages and results that are here or expected."""
+    rows = connection.execute("SELECT sha256 FROM packages UNION SELECT sha256 FROM results")
+    return {sha256 for (sha256,) in rows}
 
 
 def refuse_result(connection: sqlite3.Connection, job_id: str, problem: str) -> None:

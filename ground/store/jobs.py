@@ -24,10 +24,12 @@ __all__ = [
     "next_revision",
     "open_by_satellite",
     "open_jobs",
+    "packages_in_use",
     "set_attempt_state",
     "todo",
     "totals",
     "touch",
+    "trim",
     "update",
 ]
 
@@ -265,6 +267,28 @@ def totals(connection: sqlite3.Connection) -> dict[str, int]:
     """Number of jobs by the name of their state."""
     rows = connection.execute("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state")
     return {JobState(state).name: count for state, count in rows}
+
+
+_EXPECTED: Final = (
+    "EXISTS (SELECT 1 FROM results r WHERE r.job_id = jobs.job_id AND r.received_seconds IS NULL AND r.problem = '')"
+)
+
+
+def packages_in_use(connection: sqlite3.Connection) -> set[bytes]:
+    """Hashes of the packages of jobs that are open, or whose result is still to come."""
+    rows = connection.execute(f"SELECT spec FROM jobs WHERE is_open = 1 OR {_EXPECTED}")  # noqa: S608 - a constant
+    return {job_pb2.JobSpec.FromString(data).package_sha256 for (data,) in rows}
+
+
+def trim(connection: sqlite3.Connection, before: float) -> None:
+    """Forget jobs, with all that belongs to them, that were over before the given mission time."""
+    rows = connection.execute(
+        f"DELETE FROM jobs WHERE is_open = 0 AND NOT {_EXPECTED} "  # noqa: S608 - a constant
+        "AND changed_seconds < ?1 AND lease_end_seconds < ?1 RETURNING job_id",
+        (before,),
+    ).fetchall()
+    for table in ("attempts", "job_history", "results", "chunks"):
+        connection.executemany(f"DELETE FROM {table} WHERE job_id = ?", rows)  # noqa: S608 - names of tables
 
 
 _RECORD: Final = (

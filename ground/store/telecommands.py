@@ -13,7 +13,7 @@ from skyrack.dictionary import rpcs
 from skyrack.v1 import backhaul_pb2
 from skyrack.v1.backhaul_pb2 import TelecommandStage
 
-__all__ = ["FINAL_STAGES", "advance", "expired", "insert", "list_telecommands", "load", "stage_name", "totals"]
+__all__ = ["FINAL_STAGES", "advance", "expired", "insert", "list_telecommands", "load", "stage_name", "totals", "trim"]
 
 FINAL_STAGES: Final = frozenset(
     {
@@ -88,6 +88,16 @@ def expired(connection: sqlite3.Connection, before: float) -> list[str]:
         (before,),
     )
     return [command_id for (command_id,) in rows]
+
+
+def trim(connection: sqlite3.Connection, before: float) -> None:
+    """Forget telecommands that are over and whose time ended before the given mission time."""
+    rows = connection.execute(
+        "DELETE FROM telecommands WHERE is_open = 0 AND created_seconds < ?1 AND not_after_seconds < ?1 "
+        "RETURNING command_id",
+        (before,),
+    ).fetchall()
+    connection.executemany("DELETE FROM telecommand_stages WHERE command_id = ?", rows)
 
 
 _RECORD: Final = (

@@ -17,6 +17,7 @@ from ground.placement import PlacementSettings
 from ground.pulse import Pulse
 from ground.segment import GroundSettings
 from ground.store import files
+from ground.vault import Vault
 from skyrack import virtual
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
@@ -339,6 +340,46 @@ def test_a_full_outbox_holds_up_nothing_else(kit: Any, monkeypatch: pytest.Monke
         assert sorted(placed) == ["large", "small"]
 
     flying(kit, scenario)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_what_is_over_is_forgotten_in_the_end_and_what_is_open_never(
+    kit: Any, tmp_path: Path, *, on_disk: bool
+) -> None:
+    settings = GroundSettings(records_seconds=86_400.0, packages_seconds=18_000.0)
+
+    async def scenario(world: Any) -> None:
+        ground = world.ground
+        if on_disk:
+            ground.vault = Vault(tmp_path)
+        package, other = b"package" * 100, b"another" * 100
+        done = await ground.submit(kit.spec_of(), package, job_id="done")
+        result = hashlib.sha256(world.satellites["sat-1"].result).digest()
+        sent = await ground.send("sat-1", "SetDrain", compute_pb2.SetDrainRequest(draining=False))
+        await world.settled("done")
+        world.is_up = False
+        await ground.submit(kit.spec_of(power_watts=301.0), other, job_id="open")
+        stray = await ground.keep_package(b"for nobody")
+        await world.clock.sleep(10_000)
+        assert ground.vault.has(bytes.fromhex(done.package_sha256))
+        assert ground.vault.has(stray)
+        await world.clock.sleep(20_000)
+        assert not ground.vault.has(bytes.fromhex(done.package_sha256))
+        assert not ground.vault.has(stray)
+        assert await ground.result("done")
+        assert (await ground.telecommand(sent.command_id)).is_final
+        # It may come again.
+        assert ground.vault.has(await ground.keep_package(package))
+        await world.clock.sleep(2 * 86_400)
+        with pytest.raises(UnknownError):
+            await ground.job("done")
+        with pytest.raises(UnknownError):
+            await ground.telecommand(sent.command_id)
+        assert not ground.vault.has(result)
+        assert ground.vault.has(hashlib.sha256(other).digest())
+        assert (await ground.job("open")).history
+
+    flying(kit, scenario, settings=settings)
 
 
 async def _waiting_reason(world: Any, job_id: str) -> str:
