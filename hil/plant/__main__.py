@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-import structlog
 
 from hil.fault_schedule import FaultSchedule, PlantEffects
 from hil.faults import Fault, Need, load_faults
@@ -108,13 +107,7 @@ async def _serve(
 def _schedule(
     server: PlantServer, faults: tuple[Fault, ...], start_seconds: float, done_until_seconds: float
 ) -> FaultSchedule:
-    """Take the faults that this process can do; who runs the other processes does the others."""
-    effects = _ServerEffects(server)
-    for fault in faults:
-        if fault.needs not in effects.can:
-            structlog.get_logger("plant").info("fault_left_to_others", kind=fault.__struct_config__.tag)
-    served = [fault for fault in faults if fault.needs in effects.can]
-    return FaultSchedule(served, start_seconds, effects, done_until_seconds)
+    return FaultSchedule(faults, start_seconds, _ServerEffects(server), done_until_seconds)
 
 
 class _ServerEffects(PlantEffects):

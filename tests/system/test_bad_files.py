@@ -104,3 +104,9 @@ def test_a_constellation_that_is_not_there(skyrack: Any) -> None:
 def test_a_broker_that_is_no_address(skyrack: Any) -> None:
     sentence = skyrack("up", "--broker", "carrier-pigeon://x")
     assert_says(sentence, "carrier-pigeon://x", "mqtt://")
+
+
+def test_a_fault_that_nobody_can_bring_about(skyrack: Any, tmp_path: Path) -> None:
+    faults = tmp_path / "faults.toml"
+    faults.write_text('[[faults]]\nkind = "process-kill"\nsatellite = "sat-1"\nservice = "power"\nat_seconds = 10\n')
+    assert_says(skyrack("up", "--faults", str(faults)), "process-kill of sat-1", "this run has no processes")
