@@ -12,6 +12,8 @@ from skyrack.files import suggest
 from skyrack.limits import NONE, Limits, LimitSet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flight.executive.memory import Memory
     from skyrack.satellite import SatelliteFile
 
@@ -29,6 +31,14 @@ def limits_of(satellite: SatelliteFile) -> LimitSet:
         except UserError as error:
             raise UserError(f"satellite {satellite.name}: limits: {error}") from None
     return limits
+
+
+def _limits(name: str, sides: Mapping[str, float]) -> Limits:
+    known = [side for side, _ in NONE.items()]
+    for side in sides:
+        if side not in known:
+            raise UserError(f"limits of {name}: there is no side {side}; {suggest(side, known)}")
+    return Limits(**sides)
 
 
 class LimitsInForce:
@@ -50,9 +60,9 @@ class LimitsInForce:
             if name in self.states:
                 self.states[name] = state
         limits = self._filed
-        for name, given in memory.limit_overrides().items():
+        for name, sides in memory.limits.items():
             try:
-                limits = limits.override(name, given)
+                limits = limits.override(name, _limits(name, sides))
             except UserError as error:
                 self.problems.append(str(error))
         self.monitor = Monitor(limits, rules)

@@ -10,7 +10,6 @@ import msgspec
 
 from flight.executive.modes import Mode
 from flight.executive.rules import RuleState
-from skyrack.limits import Limits
 
 
 class Memory(msgspec.Struct, forbid_unknown_fields=False):
@@ -20,6 +19,7 @@ class Memory(msgspec.Struct, forbid_unknown_fields=False):
     boots: int = 0
     restarts: dict[str, int] = {}
     reboots: list[float] = []
+    # Commanded limits: by field, then by side.
     limits: dict[str, dict[str, float]] = {}
     rules: dict[str, str] = {}
     # The rack's load switches were opened by the safe mode, and are to be closed when it ends.
@@ -30,10 +30,6 @@ class Memory(msgspec.Struct, forbid_unknown_fields=False):
     def last_mode(self) -> Mode | None:
         """Mode when the state was saved."""
         return Mode[self.mode] if self.mode in Mode.__members__ else None
-
-    def limit_overrides(self) -> dict[str, Limits]:
-        """Commanded limits by field."""
-        return {field: Limits(**sides) for field, sides in self.limits.items()}
 
     def rule_states(self) -> dict[str, RuleState]:
         """Commanded states of rules."""

@@ -14,7 +14,6 @@ from flight.executive.modes import TRANSITIONS, Cause, Mode, after, at_start
 from flight.executive.rack import RackSwitches
 from flight.executive.restarts import Escalation, RestartPolicy, escalate
 from flight.executive.supervision import GiveUp, Kill, Start, State, Supervision
-from skyrack.limits import Limits
 
 gaps = st.lists(st.floats(0, 500), min_size=1, max_size=60)
 
@@ -160,7 +159,7 @@ def test_memory_outlives_restarts(tmp_path: Path) -> None:
     store.save()
     again = Store(path)
     assert again.memory.last_mode is Mode.SAFE
-    assert again.memory.limit_overrides() == {"PowerStatus.state_of_charge_ratio": Limits(red_low=0.4)}
+    assert again.memory.limits == {"PowerStatus.state_of_charge_ratio": {"red_low": 0.4}}
     assert not again.problem
     assert [file.name for file in path.parent.iterdir()] == ["executive.json"]
     Store(path).memory.mode = "not saved"

@@ -160,8 +160,9 @@ def test_limits_come_from_contract_file_and_command_in_that_order() -> None:
     assert limits.overrides == {CHARGE: Limits(red_low=0.3)}
 
 
-def test_kept_overrides_that_no_longer_fit_are_dropped_with_a_sentence() -> None:
-    memory = Memory(limits={"PowerStatus.gone": {"red_low": 1.0}})
+@pytest.mark.parametrize("kept", [{"PowerStatus.gone": {"red_low": 1.0}}, {CHARGE: {"red_middle": 1.0}}])
+def test_kept_overrides_that_no_longer_fit_are_dropped_with_a_sentence(kept: dict[str, dict[str, float]]) -> None:
+    memory = Memory(limits=kept)
     limits = LimitsInForce(SATELLITES[0], memory, ())
     assert limits.overrides == dict(limits_of(SATELLITES[0]).overrides)
     assert len(limits.problems) == 1
