@@ -58,7 +58,7 @@ class ComputeManager(Service):
         self._plan_key: tuple[object, ...] = ()
         self._plan_until = 0.0
         self._safe = False
-        self._draining = False
+        self._draining = await self._store.draining()
         self._status_at = 0.0
         self._lock = asyncio.Lock()
         self.on_parameters()
@@ -117,8 +117,9 @@ class ComputeManager(Service):
         return CommandResult(ok=ok, reason=reason)
 
     @command
-    def set_drain(self, request: SetDrainRequest) -> CommandResult:
-        """Accept no new jobs, or accept them again; what was accepted runs on."""
+    async def set_drain(self, request: SetDrainRequest) -> CommandResult:
+        """Accept no new jobs, or accept them again, also after a restart; what was accepted runs on."""
+        await self._store.set_draining(request.draining)
         self._draining = request.draining
         return CommandResult(ok=True, reason="no new jobs are accepted" if request.draining else "jobs are accepted")
 

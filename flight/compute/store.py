@@ -35,6 +35,7 @@ _SCHEMA = (
     );
     CREATE TABLE totals (name TEXT PRIMARY KEY, value REAL NOT NULL);
     """,
+    "CREATE TABLE settings (name TEXT PRIMARY KEY, value REAL NOT NULL)",
 )
 _KEPT_FINAL = 500
 """Final jobs that are remembered, so that a placement which comes again does not run again."""
@@ -162,6 +163,23 @@ class JobStore:
             return [job_id for (job_id,) in rows]
 
         return await self._database.write(transaction)
+
+    async def set_draining(self, draining: bool) -> None:
+        """Keep whether new jobs are refused."""
+
+        def transaction(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO settings VALUES ('draining', ?)", (float(draining),))
+
+        await self._database.write(transaction)
+
+    async def draining(self) -> bool:
+        """Whether new jobs are refused."""
+
+        def query(connection: sqlite3.Connection) -> bool:
+            row = connection.execute("SELECT value FROM settings WHERE name = 'draining'").fetchone()
+            return row is not None and bool(row[0])
+
+        return await self._database.read(query)
 
     async def totals(self) -> Totals:
         """Counts as last kept."""

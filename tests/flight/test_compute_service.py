@@ -506,6 +506,22 @@ def test_a_restarted_service_goes_on_with_what_runs_and_what_waits(tmp_path: Pat
     flown(story, state_dir=tmp_path)
 
 
+def test_draining_survives_a_restart(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        await bench.fly(30)
+        assert (await bench.ask(compute_pb2.SetDrainRequest(draining=True))).ok
+        await bench.compute.stop()
+        await bench.start()
+        await bench.place("refused")
+        assert (await bench.ask(compute_pb2.SetDrainRequest(draining=False))).ok
+        await bench.place("taken")
+        await bench.fly(30)
+        assert bench.last("refused").cause == job_pb2.JOB_CAUSE_DRAINING
+        assert bench.states("taken") == [S.ACCEPTED, S.RUNNING]
+
+    flown(story, state_dir=tmp_path)
+
+
 def test_a_cancel_survives_a_restart(tmp_path: Path) -> None:
     async def story(bench: Bench) -> None:
         await bench.fly(30)
