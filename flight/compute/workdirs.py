@@ -59,7 +59,11 @@ class WorkDirs:
         unpack(data, directory, UNPACKED_LIMIT_BYTES)
         for name in ("program", "input", "checkpoint", "output"):
             (directory / name).mkdir(exist_ok=True)
+        # The marker must not outlive, on a disk that lost its power, what it vouches for.
+        _sync(directory)
         (directory / "unpacked").touch()
+        _sync_one(directory)
+        _sync_one(directory.parent)
 
     def work(self, record: JobRecord, remaining_limit_seconds: float) -> Work:
         """What a rack node is asked to run."""
@@ -147,3 +151,19 @@ class WorkDirs:
         if self._base is None:
             raise RuntimeError("modelled work has no directory")
         return self._base / "work" / record.work_id
+
+
+def _sync(directory: Path) -> None:
+    """Bring all that a directory holds to the disk."""
+    for base, _, names in os.walk(directory):
+        for name in names:
+            _sync_one(Path(base, name))
+        _sync_one(Path(base))
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,24 @@ def test_packages_are_checked_before_they_are_unpacked(tmp_path: Path) -> None:
     dirs.remove(made.work_id)
     assert not work.work_dir.exists()
     assert not Path(result.path).exists()
+
+
+def test_nothing_is_called_unpacked_before_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f").write_text("print()")
+    package = tmp_path / "p.tar"
+    package.write_bytes(pack([Entry("program/deep/job.py", tmp_path / "f")], 1000))
+    directory = tmp_path / "work" / "a.2"
+    synced: list[tuple[str, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((str(path.relative_to(directory.parent)), (directory / "unpacked").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    WorkDirs(tmp_path).prepare(record(S.PLACED, package_path=str(package)))
+    before = {name for name, is_marked in synced if not is_marked}
+    assert {"a.2", "a.2/program", "a.2/program/deep", "a.2/program/deep/job.py", "a.2/input"} <= before
+    assert [name for name, is_marked in synced if is_marked] == ["a.2", "."]
 
 
 def test_a_status_fits_an_item_however_many_files_a_job_leaves() -> None:
