@@ -17,15 +17,18 @@ class Exit:
 
 
 OnExit = Callable[[str, Exit], None]
+OnLost = Callable[[str], None]
 
 
 class Launcher(Protocol):
     """Starts services by name. A service that has been started is reported to ``on_exit`` exactly once when it ends.
 
+    ``on_lost`` is called with the reason when all services have ended at once and none can be started any more.
     Nothing here waits, save ``close``. Names of services that do not run are ignored by ``stop`` and ``kill``.
     """
 
     on_exit: OnExit
+    on_lost: OnLost
     # Services need not be pinged more often than this, in host seconds.
     shortest_ping_period_seconds: float
 
@@ -54,6 +57,10 @@ def ignore_exit(_service: str, _exit: Exit) -> None:
     """What ``on_exit`` does until somebody listens."""
 
 
+def ignore_loss(_reason: str) -> None:
+    """What ``on_lost`` does until somebody listens."""
+
+
 class TaskLauncher:
     """Services as tasks of the running loop, made by ``make(service)``: the twin's launcher, and that of tests."""
 
@@ -62,6 +69,7 @@ class TaskLauncher:
 
     def __init__(self, make: Callable[[str], Coroutine[Any, Any, object]]) -> None:
         self.on_exit: OnExit = ignore_exit
+        self.on_lost: OnLost = ignore_loss
         self._make = make
         self._tasks: dict[str, asyncio.Task[object]] = {}
 

@@ -9,7 +9,7 @@ import os
 import signal
 from pathlib import Path
 
-from flight.executive.launcher import Exit, OnExit, ignore_exit
+from flight.executive.launcher import Exit, OnExit, OnLost, ignore_exit, ignore_loss
 from flight.executive.zygote import Run, fork_zygote
 
 _LONGEST_MESSAGE_BYTES = 4096
@@ -28,6 +28,7 @@ class ProcessLauncher:
 
     def __init__(self, name: str, run: Run, log_dir: Path) -> None:
         self.on_exit: OnExit = ignore_exit
+        self.on_lost: OnLost = ignore_loss
         self.pids: dict[str, int] = {}
         self._log_dir = log_dir
         self._asked: set[str] = set()
@@ -48,7 +49,7 @@ class ProcessLauncher:
         self._signal(service, signal.SIGKILL)
 
     async def close(self, grace_seconds: float) -> None:
-        self.on_exit = ignore_exit
+        self.on_exit, self.on_lost = ignore_exit, ignore_loss
         loop = asyncio.get_running_loop()
         for service in list(self.pids):
             self.stop(service)
@@ -81,12 +82,10 @@ class ProcessLauncher:
             except ConnectionError:
                 data = b""
             if not data:
-                # Without its zygote this executive can start nothing, and all its services are dead: end, to be
-                # started anew as a whole.
                 asyncio.get_running_loop().remove_reader(self._socket)
                 self.pids.clear()
                 self._gone.set()
-                signal.raise_signal(signal.SIGTERM)
+                self.on_lost("the zygote has ended, and all services with it")
                 return
             message = json.loads(data)
             if "started" in message:

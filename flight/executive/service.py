@@ -62,6 +62,7 @@ class Executive(Service):
         self._reason = "safe before the restart" if self._mode is Mode.SAFE else "starting"
         names = tuple(name for name in context.services if name != self.name)
         self._launcher = launcher
+        self._launcher.on_lost = self._launcher_lost
         self.supervision = Supervision(names, liveness=self._liveness())
         for name, restarts in self._memory.restarts.items():
             if name in self.supervision.services:
@@ -165,11 +166,19 @@ class Executive(Service):
                 self.keeper.start(service)
             case Escalation.REBOOT:
                 self._memory.reboots = [*recent, self.clock.now()]
-                self.reboot_wanted = True
-                self._save()
-                self.request_stop()
+                self._reboot()
             case Escalation.GIVE_UP:
                 self._publish_status()
+
+    def _launcher_lost(self, reason: str) -> None:
+        self.event("launcher_lost", Severity.SEVERITY_CRITICAL, f"{reason}: all is started anew")
+        self._reboot()
+
+    def _reboot(self) -> None:
+        """End, to be started anew as a whole."""
+        self.reboot_wanted = True
+        self._save()
+        self.request_stop()
 
     # Mode.
 

@@ -18,6 +18,8 @@ from typing import Any
 
 from flight.board import Board, write_board
 from flight.bus import Bus, Endpoints
+from flight.executive.run import REBOOT_EXIT_STATUS
+from hil.supervisor import Program, Supervisor
 from skyrack.clock import Anchor, MissionClock, write_anchor
 from skyrack.v1 import common_pb2, executive_pb2
 from skyrack.v1.executive_pb2 import MODE_NOMINAL, MODE_SAFE, SERVICE_STATE_RUNNING
@@ -88,7 +90,7 @@ class Satellite:
 
 
 @asynccontextmanager
-async def satellite(directory: Path, **board: Any) -> AsyncIterator[tuple[Satellite, Bus]]:
+async def satellite(directory: Path, *, begin: bool = True, **board: Any) -> AsyncIterator[tuple[Satellite, Bus]]:
     # A socket's path is limited to 107 bytes, and pytest's directories are deep.
     run_dir = Path(f"/tmp/skyrack-test-{os.getpid()}-{directory.name[-12:]}")
     (directory / "state" / "parameters").mkdir(parents=True, exist_ok=True)
@@ -109,9 +111,10 @@ async def satellite(directory: Path, **board: Any) -> AsyncIterator[tuple[Satell
     bus.subscribe("executive", executive_pb2.SatelliteStatus, keep)
     bus.subscribe("executive", common_pb2.Event, lambda event, _header, _key: flown.events.append(event))
     await bus.open()
-    flown.start()
     try:
-        await flown.until(lambda: flown.status.services)
+        if begin:
+            flown.start()
+            await flown.until(lambda: flown.status.services)
         yield flown, bus
     finally:
         await bus.close()
@@ -206,7 +209,20 @@ async def test_a_dead_zygote_ends_the_executive(tmp_path: Path) -> None:
         await flown.until(lambda: flown.status.mode == MODE_NOMINAL)
         os.kill(children(flown.pid)["sat-1.zygote"], signal.SIGKILL)
         assert flown.process is not None
-        await asyncio.to_thread(flown.process.wait, 20)
+        assert await asyncio.to_thread(flown.process.wait, 20) == REBOOT_EXIT_STATUS
+
+
+@in_a_loop
+async def test_a_supervisor_starts_the_executive_of_a_dead_zygote_again(tmp_path: Path) -> None:
+    async with satellite(tmp_path, begin=False) as (flown, _):
+        program = Program("executive", [sys.executable, str(PROGRAM), str(tmp_path / "board.toml")], tmp_path / "out")
+        async with Supervisor([program]) as supervisor:
+            await flown.until(lambda: flown.status.mode == MODE_NOMINAL)
+            first = supervisor.pid("executive")
+            assert first is not None
+            os.kill(children(first)["sat-1.zygote"], signal.SIGKILL)
+            await flown.until(lambda: flown.status.boots_total == 2 and flown.status.mode == MODE_NOMINAL)
+            assert supervisor.status()["processes"][0]["restarts"] == 1
 
 
 @in_a_loop
