@@ -23,7 +23,7 @@ _FALLBACK_ECLIPSE_SECONDS = 2200.0
 _TRUSTED_PERIODS = 12.0
 _ORBITS_PLANNED = 1.5
 _SHORTEST_PHASE_SECONDS = 1.0
-_SHORTEST_ECLIPSE_SECONDS = 60.0
+SHORTEST_ECLIPSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def phases(
             edges.append((time, lit_watts))
         edges.append((max(time, start), 0.0))
         # Spread over seconds, the last joules of an eclipse would be a flash of watts.
-        time = max(stop, now + _SHORTEST_ECLIPSE_SECONDS)
+        time = max(stop, now + SHORTEST_ECLIPSE_SECONDS)
     if time < end:
         edges.append((time, lit_watts))
     ends = [*(start for start, _ in edges[1:]), max(end, time)]

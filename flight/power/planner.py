@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flight.power import forecast
 from flight.power.battery import BatteryDesign
@@ -61,6 +61,8 @@ class Planner:
         self._lit_watts = forecast.array_watts(self._array, 1.0, forecast.ASTRONOMICAL_UNIT_METERS, 0.0)
         self._sunlit_ratio = 0.0
         self._light: forecast.Light | None = None
+        # End of the eclipse that goes on, and the level that compute was given in it before its last minute.
+        self._held: tuple[float, float] = (0.0, 0.0)
 
     def set_light(self, light: forecast.Light) -> None:
         """Take navigation's forecast."""
@@ -110,6 +112,21 @@ class Planner:
             base_watts=self._base.watts(self._always_on_watts + switched_on_watts),
         )
         capacity = self.battery.capacity_joules
-        return plan(
+        budget = plan(
             phases, state_of_charge_ratio * capacity, self.battery, settings.floor_ratio * capacity, maximum_watts
         )
+        if not eclipses or eclipses[0][0] > now or not budget.slices:
+            return budget
+        end = eclipses[0][1]
+        if end - now >= forecast.SHORTEST_ECLIPSE_SECONDS:
+            self._held = (end, budget.slices[0].watts)
+        elif (
+            abs(end - self._held[0]) < forecast.SHORTEST_ECLIPSE_SECONDS
+            and state_of_charge_ratio > settings.floor_ratio
+        ):
+            # The plan takes the eclipse for longer than it is, so that its last joules are no flash of watts. For as
+            # long as the charge is over the floor they are no dip either: a job stopped there would go on at once.
+            first = budget.slices[0]
+            level = max(first.watts, min(self._held[1], maximum_watts))
+            budget = replace(budget, slices=(replace(first, watts=level), *budget.slices[1:]))
+        return budget

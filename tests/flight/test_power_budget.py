@@ -146,6 +146,27 @@ def test_eclipses_matter_to_the_demonstration_satellite() -> None:
     assert in_eclipse < budget.mean_watts() < in_sun
 
 
+@pytest.mark.parametrize("offset", [0.0, 4.0, 11.0])
+def test_the_last_minute_of_an_eclipse_has_neither_a_dip_nor_a_flash(offset: float) -> None:
+    satellite = load_satellite(files.shipped("satellites", "pathfinder"))
+    design, kept = battery_design(satellite), PlanSettings(0.5, 0.2)
+    planner = Planner(satellite, design)
+    planner.set_light(Light(0.0, 20_000.0, 5580.0, tuple((5580.0 * n, 5580.0 * n + 2100.0) for n in range(4))))
+    planner.set_sun(0.0, 1.495978707e11, 10.0)
+    base = satellite.bus_watts + satellite.antenna.watts + satellite.thermal.pump_watts
+    energy, levels, now = 0.85 * design.capacity_joules, [], offset
+    while now < 2100.0:
+        level = planner.plan(now, energy / design.capacity_joules, 0.0, 1400.0, kept).watts_at(now)
+        levels.append(level)
+        energy = advance(design, energy, -(0.95 * level + base), 15.0)
+        now += 15.0
+    assert levels[-1] > 200.0
+    assert max(levels[-20:]) < 1.1 * min(levels[-20:])
+    assert energy > (kept.floor_ratio - 0.005) * design.capacity_joules
+    # With the charge at the floor there is nothing to hold.
+    assert planner.plan(2080.0, kept.floor_ratio, 0.0, 1400.0, kept).watts_at(2080.0) == 0.0
+
+
 def test_a_low_battery_gets_no_compute_in_eclipse_and_recharges_in_the_sun() -> None:
     budget = pathfinder_plan(0.70, now=300.0)
     assert budget.watts_at(300.0) == pytest.approx(0.0, abs=0.5)
