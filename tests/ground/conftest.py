@@ -215,6 +215,19 @@ class World:
             await self.clock.sleep(5)
         raise AssertionError("it did not come to pass")
 
+    def silence(self) -> None:
+        """Satellites take jobs and say nothing of them: the test speaks for them."""
+        for satellite in self.satellites.values():
+            satellite.is_silent = True
+
+    async def holder(self) -> Any:
+        """The satellite that has been given a job."""
+
+        async def placed() -> Any:
+            return next((satellite for satellite in self.satellites.values() if satellite.placements), None)
+
+        return await self.until(placed)
+
     async def settled(self, job_id: str, seconds: float = 20_000.0) -> Any:
         async def look() -> Any:
             record = await self.ground.job(job_id)

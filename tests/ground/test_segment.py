@@ -99,8 +99,7 @@ def test_loss_duplication_and_reordering_lose_nothing_and_double_nothing(kit: An
 
 def test_a_stale_attempt_never_gives_a_second_result(kit: Any) -> None:
     async def scenario(world: Any) -> None:
-        for satellite in world.satellites.values():
-            satellite.is_silent = True
+        world.silence()
         await world.ground.submit(kit.spec_of(), b"package", job_id="one")
 
         async def is_placed_again() -> bool:
@@ -137,14 +136,9 @@ def test_a_stale_attempt_never_gives_a_second_result(kit: Any) -> None:
 
 def test_a_satellite_speaks_for_its_own_jobs_only(kit: Any) -> None:
     async def scenario(world: Any) -> None:
-        for satellite in world.satellites.values():
-            satellite.is_silent = True
+        world.silence()
         await world.ground.submit(kit.spec_of(), b"package", job_id="one")
-
-        async def placed() -> Any:
-            return next((s for s in world.satellites.values() if s.placements), None)
-
-        holder = await world.until(placed)
+        holder = await world.holder()
         other = next(s for s in world.satellites.values() if s is not holder)
         placement = holder.placements[0]
         await other.status(placement, 1, job_pb2.JOB_STATE_COMPLETED, result_sha256=b"x" * 32, result_bytes=1)
@@ -164,14 +158,9 @@ def test_a_satellite_speaks_for_its_own_jobs_only(kit: Any) -> None:
 
 def test_impossible_statuses_change_nothing_and_are_told(kit: Any) -> None:
     async def scenario(world: Any) -> None:
-        for satellite in world.satellites.values():
-            satellite.is_silent = True
+        world.silence()
         await world.ground.submit(kit.spec_of(), b"package", job_id="one")
-
-        async def placed() -> Any:
-            return next((s for s in world.satellites.values() if s.placements), None)
-
-        holder = await world.until(placed)
+        holder = await world.holder()
         placement = holder.placements[0]
         await holder.status(placement, 1, job_pb2.JOB_STATE_COMPLETED)
         await holder.status(placement, 2, 77)
@@ -190,14 +179,9 @@ def test_impossible_statuses_change_nothing_and_are_told(kit: Any) -> None:
 
 def test_a_damaged_result_is_refused_and_told(kit: Any) -> None:
     async def scenario(world: Any) -> None:
-        for satellite in world.satellites.values():
-            satellite.is_silent = True
+        world.silence()
         await world.ground.submit(kit.spec_of(), b"package", job_id="one")
-
-        async def placed() -> Any:
-            return next((s for s in world.satellites.values() if s.placements), None)
-
-        holder = await world.until(placed)
+        holder = await world.holder()
         placement = holder.placements[0]
         for version, state in enumerate((job_pb2.JOB_STATE_ACCEPTED, job_pb2.JOB_STATE_RUNNING), 1):
             await holder.status(placement, version, state)
@@ -219,8 +203,7 @@ def test_a_damaged_result_is_refused_and_told(kit: Any) -> None:
 
 def test_pieces_of_results_that_nobody_waits_for_are_forgotten(kit: Any) -> None:
     async def scenario(world: Any) -> None:
-        for satellite in world.satellites.values():
-            satellite.is_silent = True
+        world.silence()
         for name in ("runs", "failed"):
             await world.ground.submit(kit.spec_of(name), b"package", job_id=name)
 
@@ -279,17 +262,12 @@ def test_a_job_that_one_satellite_rejects_goes_to_another(kit: Any) -> None:
 
 def test_cancelling_while_it_waits_and_while_it_runs(kit: Any) -> None:
     async def scenario(world: Any) -> None:
-        for satellite in world.satellites.values():
-            satellite.is_silent = True
+        world.silence()
         await world.ground.submit(kit.spec_of(), b"package", job_id="waits")
         cancelled = await world.ground.cancel("waits", "changed my mind")
         assert (cancelled.state, cancelled.reason) == ("CANCELLED", "changed my mind")
         await world.ground.submit(kit.spec_of(), b"package", job_id="runs")
-
-        async def placed() -> Any:
-            return next((s for s in world.satellites.values() if s.placements), None)
-
-        holder = await world.until(placed)
+        holder = await world.holder()
         asked = await world.ground.cancel("runs", "too dear")
         assert asked.state == "PLACED"
         assert asked.cancel_requested
