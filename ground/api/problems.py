@@ -1,0 +1,51 @@
+"""Errors as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ground.errors import ConflictError, UnknownError
+from skyrack.database import StorageError
+from skyrack.errors import UserError
+
+__all__ = ["add_problem_handlers", "problem"]
+
+_STATUSES: tuple[tuple[type[Exception], int, str], ...] = (
+    (UnknownError, 404, "not found"),
+    (ConflictError, 409, "conflict"),
+    (UserError, 422, "bad input"),
+    (StorageError, 503, "storage failed"),
+    (OSError, 503, "storage failed"),
+)
+
+
+def problem(status: int, title: str, detail: str) -> Response:
+    """The answer that says what was wrong."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Answer every error of the ground with its problem details."""
+
+    def handler(status: int, title: str) -> Callable[[Request, Exception], Response]:
+        return lambda _, error: problem(status, title, str(error))
+
+    for kind, status, title in _STATUSES:
+        app.add_exception_handler(kind, handler(status, title))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        sentences = [
+            f"{'.'.join(map(str, item['loc'][1:])) or item['loc'][0]}: {item['msg']}" for item in error.errors()
+        ]
+        return problem(422, "bad input", "; ".join(sentences))
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, "refused", str(error.detail))

@@ -1,0 +1,59 @@
+"""Telecommands: sending them, and the stages that they reach."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from ground.api.common import Limit, Model, Revision, Segment, Wait, newer
+from ground.records import TelecommandRecord
+from skyrack.dictionary import build_request, command_named
+
+__all__ = ["TelecommandSubmission", "router"]
+
+router = APIRouter(tags=["telecommands"])
+
+
+class TelecommandSubmission(Model):
+    """A command of the dictionary; arguments as a person types them."""
+
+    satellite: str
+    method: str
+    service: str = ""
+    arguments: dict[str, str] = Field(default_factory=dict)
+    submitter: str = Field("", max_length=64)
+    lifetime_seconds: float = Field(0, ge=0, allow_inf_nan=False)
+
+
+@router.put("/v1/telecommands/{command_id}")
+async def send_telecommand(command_id: str, submission: TelecommandSubmission, segment: Segment) -> TelecommandRecord:
+    """Send a command under an id of the client's choice; the same again changes nothing."""
+    command = command_named(submission.method)
+    return await segment.send(
+        submission.satellite,
+        command.name,
+        build_request(command, submission.arguments),
+        service=submission.service,
+        command_id=command_id,
+        submitter=submission.submitter,
+        lifetime_seconds=submission.lifetime_seconds,
+    )
+
+
+@router.get("/v1/telecommands")
+async def list_telecommands(segment: Segment, limit: Limit = 200, satellite: str = "") -> list[TelecommandRecord]:
+    """The newest telecommands, newest last."""
+    return await segment.telecommands(limit, satellite)
+
+
+@router.get("/v1/telecommands/{command_id}")
+async def get_telecommand(
+    command_id: str, segment: Segment, after_revision: Revision = -1, wait_seconds: Wait = 0
+) -> TelecommandRecord:
+    """A telecommand with its stages."""
+    return await newer(
+        segment,
+        lambda: segment.telecommand(command_id),
+        lambda record: record.revision > after_revision,
+        wait_seconds,
+    )
