@@ -28,6 +28,7 @@ from skyrack.delivery import (
     OutboxFullError,
     Refusal,
     RejectItemError,
+    Sent,
     reconcile,
 )
 from skyrack.delivery.receiver import ReplayWindow
@@ -59,6 +60,7 @@ class Net:
         database: Database | None = None,
         settings: DeliverySettings = TWIN_SETTINGS,
         on_item: Callable[[sqlite3.Connection, Delivered], None] = lambda connection, item: None,
+        **told: Any,
     ) -> Endpoint:
         received = self.received.setdefault(name, [])
 
@@ -76,6 +78,7 @@ class Net:
             after_commit=took,
             on_refused=lambda kind, detail: self.refused.append((kind, detail)),
             settings=settings,
+            **told,
         )
 
     @asynccontextmanager
@@ -498,3 +501,24 @@ def _send(sender: Sender, now: float) -> list[tuple[int, list[OutboxRow]]]:
         sender.sent(stream, rows, now)
         sent.append((stream, rows))
     return sent
+
+
+def test_who_sends_hears_that_an_item_left_once_whatever_is_repeated() -> None:
+    async def scenario(net: Net) -> None:
+        sent: list[Sent] = []
+        contacts: list[str] = []
+        ground = net.endpoint("ground", on_sent=sent.extend, on_contact=contacts.append)
+        async with net.linked(ground):
+            sequence = await ground.send("sat-1", STREAM_STATUS, b"one")
+            await net.clock.sleep(600)
+            assert sent == [Sent("sat-1", STREAM_STATUS, sequence, b"one")]  # nobody acknowledged it: it was repeated
+            assert ground.peer("sat-1").sender.retransmissions > 0
+            contacts.clear()
+            async with net.linked(net.endpoint("sat-1")):
+                await net.clock.sleep(60)
+                assert net.received["sat-1"] == [b"one"]
+            assert contacts == ["sat-1"] * len(contacts)
+            assert contacts
+        assert len(sent) == 1
+
+    run(scenario)

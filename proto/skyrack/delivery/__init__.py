@@ -17,6 +17,7 @@ from skyrack.delivery.ledger import ReceivedLedger, SentLedger, reconcile
 from skyrack.delivery.link import Link
 from skyrack.delivery.peers import EndpointCounters
 from skyrack.delivery.receiver import Delivered
+from skyrack.delivery.sender import Sent
 from skyrack.delivery.settings import (
     MAXIMUM_FRAME_BYTES,
     MAXIMUM_ITEM_BYTES,
@@ -41,6 +42,7 @@ __all__ = [
     "ReceivedLedger",
     "Refusal",
     "RejectItemError",
+    "Sent",
     "SentLedger",
     "StreamPolicy",
     "reconcile",

@@ -15,7 +15,7 @@ from skyrack.delivery.intake import Intake, ItemHandler, acknowledgements_for, t
 from skyrack.delivery.ledger import ReceivedLedger, SentLedger, received_ledgers, sent_ledgers
 from skyrack.delivery.peers import EndpointCounters, Peer
 from skyrack.delivery.receiver import Delivered
-from skyrack.delivery.sender import Sender
+from skyrack.delivery.sender import Sender, Sent
 from skyrack.delivery.settings import MAXIMUM_ITEM_BYTES, DeliverySettings
 from skyrack.signing import KeyRing, Right, SigningKey
 from skyrack.v1.backhaul_pb2 import Frame
@@ -28,7 +28,9 @@ class Endpoint:
     ``send`` returns when the item is on the disk; from then on it reaches its destination, or its sequence is
     recorded as expired or shed. ``on_item`` runs for each new item in the transaction that records it, in the
     database's thread; ``after_commit`` follows in the event loop. ``on_refused`` hears of each frame that was dropped
-    and why. Sessions are run by ``skyrack.delivery.link``.
+    and why. ``on_sent`` hears, a frame at a time and in the event loop, of items that left for the first time; after a
+    restart it hears again of those that were not acknowledged yet. ``on_contact`` hears of each peer to which a way
+    has come up, from either side. Sessions are run by ``skyrack.delivery.link``.
     """
 
     def __init__(  # noqa: PLR0913 - who it is, what it stands on, whom it tells
@@ -43,6 +45,8 @@ class Endpoint:
         on_item: ItemHandler,
         after_commit: Callable[[Sequence[Delivered]], None] | None = None,
         on_refused: Callable[[str, str], None] | None = None,
+        on_sent: Callable[[Sequence[Sent]], None] | None = None,
+        on_contact: Callable[[str], None] | None = None,
         settings: DeliverySettings | None = None,
     ) -> None:
         self.name = name
@@ -58,6 +62,8 @@ class Endpoint:
         self._on_item = on_item
         self._after_commit = after_commit
         self._on_refused = on_refused
+        self._on_sent = on_sent
+        self._on_contact = on_contact
         self._frame_sequence = 0
 
     async def open(self) -> None:
@@ -152,6 +158,7 @@ class Endpoint:
         peer.hello = True
         peer.sender.connected(now)
         self.schedule(now)
+        self._contact(peer)
 
     async def receive(self, payload: bytes) -> None:
         """Take one frame in. Never raises for what is in it: a bad frame is counted, reported and dropped."""
@@ -223,6 +230,7 @@ class Endpoint:
         peer.answer = True
         peer.sender.connected(now)
         self.schedule(now)
+        self._contact(peer)
 
     def acknowledgement_due(self, peer: Peer, now: float) -> float | None:
         """When the peer is to hear what has arrived, in loop time; ``None`` when nothing is owed."""
@@ -249,6 +257,22 @@ class Endpoint:
         self.counters.frames_sent += 1
         return self.codec.seal(frame)
 
+    def first_sent(self, peer: Peer, frame: Frame, first: Sequence[int]) -> list[Sent]:
+        """Those items of a frame that leave for the first time; nothing where nobody wants to hear of them."""
+        if self._on_sent is None or not first:
+            return []
+        fresh = set(first)
+        return [
+            Sent(peer.name, frame.stream, item.sequence, item.payload)
+            for item in frame.items
+            if item.sequence in fresh and not item.HasField("skip")
+        ]
+
+    def tell_sent(self, items: Sequence[Sent]) -> None:
+        """A frame with these was handed to the backhaul."""
+        if items and self._on_sent is not None:
+            self._on_sent(items)
+
     async def ledgers(self) -> tuple[list[SentLedger], list[ReceivedLedger]]:
         """What this side says of all its streams. Raises ``StorageError``."""
 
@@ -260,6 +284,10 @@ class Endpoint:
     async def totals(self) -> store.OutboxTotals:
         """What waits in the outbox, and was given up. Raises ``StorageError``."""
         return await self.database.read(store.totals)
+
+    def _contact(self, peer: Peer) -> None:
+        if self._on_contact is not None:
+            self._on_contact(peer.name)
 
     def _refuse(self, refusal: Refusal, detail: str) -> None:
         self.counters.refused[refusal] += 1

@@ -138,9 +138,11 @@ class Link:
             await self._load(peer)
             for stream, rows in peer.sender.due(loop.time()):
                 frame = await self._frame(peer, stream, rows)
-                peer.sender.sent(stream, rows, loop.time())
+                first = peer.sender.sent(stream, rows, loop.time())
                 if frame.items:
+                    items = endpoint.first_sent(peer, frame, first)
                     await self._publish(backhaul, peer, frame, stream_name(stream))
+                    endpoint.tell_sent(items)
             now = loop.time()
             due = endpoint.acknowledgement_due(peer, now)
             if peer.hello or (due is not None and due <= now):

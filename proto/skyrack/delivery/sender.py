@@ -29,6 +29,17 @@ class OutboxRow(NamedTuple):
     not_after_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An item that has left for the first time."""
+
+    destination: str
+    stream: int
+    sequence: int
+    """As ``send`` and ``enqueue`` returned it."""
+    payload: bytes
+
+
 @dataclass(slots=True)
 class _Flight:
     row: OutboxRow
@@ -152,9 +163,10 @@ class Sender:
                 break
         return rows
 
-    def sent(self, stream: int, rows: Iterable[OutboxRow], now: float) -> None:
-        """The rows have left."""
+    def sent(self, stream: int, rows: Iterable[OutboxRow], now: float) -> list[int]:
+        """The rows have left. Returns the sequences of those that left for the first time in this life."""
         flights = self._windows[stream].flights
+        first: list[int] = []
         for row in rows:
             flight = flights.get((row.sequence, row.last_sequence))
             if flight is None:
@@ -163,10 +175,12 @@ class Sender:
                 flight.clean = False
                 self.retransmissions += 1
             else:
+                first.append(row.sequence)
                 self._in_flight_bytes += flight.cost_bytes
             flight.attempts += 1
             flight.sent_at = now
             flight.due_at = now + self._round_trip.timeout(flight.attempts)
+        return first
 
     def vanished(self, stream: int, row: OutboxRow) -> None:
         """The row is no longer in the outbox as it was loaded."""
