@@ -11,9 +11,12 @@ from google.protobuf.message import Message
 
 from flight.context import ServiceContext
 from flight.gateway import choice, downlink, work
+from flight.gateway.backfill import Recording
 from flight.gateway.batching import Batcher
 from flight.gateway.connections import Connections, connector_for
 from flight.gateway.keys import key_and_ring
+from flight.gateway.recorder import Recorder
+from flight.gateway.sequencer import Sequencer
 from flight.gateway.worker import Worker
 from flight.service import Service, command, every, subscribe
 from flight.throttle import Throttle
@@ -24,7 +27,14 @@ from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoin
 from skyrack.signing import Right
 from skyrack.v1.backhaul_pb2 import Payload, TelemetrySample
 from skyrack.v1.common_pb2 import CommandResult, Header, Severity
-from skyrack.v1.gateway_pb2 import GatewayParameters, LinkStatus, SendDownRequest
+from skyrack.v1.gateway_pb2 import (
+    AbortSequenceRequest,
+    BackfillRequest,
+    BackfillResponse,
+    GatewayParameters,
+    LinkStatus,
+    SendDownRequest,
+)
 from skyrack.v1.laser_pb2 import LASER_STATE_COMMUNICATE, LaserStatus
 from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_EVENTS, STREAM_HOUSEKEEPING, STREAM_STATUS, STREAM_UNSPECIFIED
 
@@ -81,6 +91,16 @@ class Gateway(Service):
             lambda: self._endpoint.kick(GROUND, STREAM_STATUS),
             self._packages,
         )
+        self._sequencer = Sequencer(
+            context.services,
+            self._database,
+            self.clock,
+            self._worker.call,
+            lambda connection, payload: self._enqueue(connection, STREAM_STATUS, payload.SerializeToString()),
+            lambda: self._endpoint.kick(GROUND, STREAM_STATUS),
+            self.spawn,
+            lambda: self.parameters_active.sequence_lateness_seconds,
+        )
         connectors = {
             link: connector_for(attachments[f"backhaul.{link}"], satellite, _KEEPALIVE_SECONDS[link])
             for link in (choice.OPTICAL, choice.ANTENNA)
@@ -90,6 +110,8 @@ class Gateway(Service):
         link = Link(self._endpoint, lambda _, stream: down_topic(satellite, stream), presence=satellite)
         self._connections = Connections(link, connectors, self._chooser, self._link_changed)
         self._batcher = Batcher(rate)
+        self._recorder = Recorder(state_dir / "recorder" if state_dir else None)
+        self._recording = Recording(self._recorder)
         self._downlinked = {
             message.full_name.encode(): message
             for message in dictionary.telemetry().values()
@@ -107,6 +129,7 @@ class Gateway(Service):
         await self._endpoint.open()
         self._endpoint.peer(GROUND)
         await self._worker.sweep()
+        await self._sequencer.open()
         address = self.context.attachments.get("metrics.port")
         if address:
             from flight.gateway.exporter import Exporter  # most boards have none, and are spared its libraries
@@ -119,10 +142,12 @@ class Gateway(Service):
         self.spawn(self._work(self._commands_came, self._telecommands), "telecommands")
         self.spawn(self._work(self._jobs_came, self._worker.jobs), "jobs")
         self.spawn(self._connections.run(), "connections")
+        self.spawn(self._sequencer.run(), "sequences")
 
     async def on_stop(self) -> None:
         """Store the telemetry that still gathers, and close."""
         await self._flush(self._batcher.due(float("inf"), {}, 0))
+        await self.record(all_of_it=True)
         await self._database.close()
         if self._exporter is not None:
             self._exporter.close()
@@ -137,6 +162,7 @@ class Gateway(Service):
             self._endpoint.kick(GROUND, STREAM_STATUS)
             self._commands_came.set()
             self._jobs_came.set()
+            self._sequencer.came()
         elif not self._jobs_came.is_set():
             asyncio.get_running_loop().call_later(_CHUNKS_SETTLE_SECONDS, self._jobs_came.set)
 
@@ -208,8 +234,43 @@ class Gateway(Service):
             source=head.source,
             mission_time_seconds=head.mission_time_seconds,
             payload=payload,
+            sequence=head.sequence,
+            incarnation=head.incarnation,
         )
+        if message.stream != STREAM_EVENTS:
+            self._recorder.add(sample, now)
         self._batcher.add(message.stream, sample, now)
+
+    @every(seconds=5)
+    async def record(self, *, all_of_it: bool = False) -> None:
+        """Put what has gathered for the recorder onto the disk."""
+        active = self.parameters_active
+        try:
+            await self._recording.flush(
+                self.clock.now(), active.recorder_bytes, active.recorder_seconds, all_of_it=all_of_it
+            )
+        except OSError as error:
+            self._refused("storage", f"the recorder: {error}")
+
+    @command
+    async def backfill(self, request: BackfillRequest) -> BackfillResponse:
+        """Send recorded samples again: they are in the outbox when this returns."""
+        await self.record(all_of_it=True)
+        try:
+            found, oldest = await self._recording.find(request, self.clock.rate)
+            lifetime = self.parameters_active.housekeeping_lifetime_seconds
+            for batch in found.batches:
+                data = Payload(telemetry=batch).SerializeToString()
+                await self._endpoint.send(GROUND, STREAM_BULK, data, lifetime_seconds=lifetime)
+        except (StorageError, OutboxFullError, OSError, ValueError) as error:
+            return BackfillResponse(ok=False, reason=str(error))
+        return BackfillResponse(
+            ok=True,
+            samples=found.samples,
+            bytes=found.size_bytes,
+            oldest_seconds=oldest,
+            truncated=found.truncated,
+        )
 
     @every(seconds=1)
     async def flush(self) -> None:
