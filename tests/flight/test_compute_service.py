@@ -24,7 +24,7 @@ from flight.meter import NullMeter
 from hil.devices.model_node import rack_node
 from skyrack import files, virtual
 from skyrack.clock import MissionClock
-from skyrack.database import StorageError
+from skyrack.database import SqliteError
 from skyrack.jobs import JobState, Standing, Verdict, advance, standing_of
 from skyrack.satellite import RackNode, load_constellation
 from skyrack.v1 import common_pb2, compute_pb2, executive_pb2, gateway_pb2, job_pb2, power_pb2, thermal_pb2
@@ -387,7 +387,7 @@ def test_a_full_disk_delays_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -
     async def fail(*_: object) -> None:
         error = sqlite3.OperationalError("database or disk is full")
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
-        raise StorageError(None, error)
+        raise SqliteError(None, error)
 
     async def story(bench: Bench) -> None:
         await bench.fly(30)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from skyrack import virtual
-from skyrack.database import Database, StorageError
+from skyrack.database import Database, SqliteError, StorageError
 
 STEPS = ["CREATE TABLE item (number INTEGER PRIMARY KEY, text TEXT); CREATE INDEX item_text ON item (text)"]
 
@@ -93,7 +93,7 @@ def test_a_full_disk_is_said_and_survived(tmp_path: Path) -> None:
             *(database.write(put(number, "x" * 9000)) for number in range(3)), return_exceptions=True
         )
         assert all(isinstance(outcome, StorageError) for outcome in outcomes)
-        with pytest.raises(StorageError, match=r"a\.db: the disk is full .*; free some space") as caught:
+        with pytest.raises(SqliteError, match=r"a\.db: the disk is full .*; free some space") as caught:
             await database.write(put(7, "x" * 9000))
         assert caught.value.code == sqlite3.SQLITE_FULL
         assert await database.read(count) == 0

@@ -17,7 +17,7 @@ from skyrack import virtual
 from skyrack.backhaul import OFFLINE, LinkState, Will, down_topic, state_topic, up_topic
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
-from skyrack.database import Database, StorageError
+from skyrack.database import Database, SqliteError
 from skyrack.delivery import (
     MAXIMUM_ITEM_BYTES,
     TWIN_SETTINGS,
@@ -299,7 +299,7 @@ def test_a_disk_that_is_full_for_a_while_delays_and_loses_nothing(monkeypatch: p
             if full:
                 error = sqlite3.OperationalError("database or disk is full")
                 error.sqlite_errorcode = sqlite3.SQLITE_FULL
-                raise StorageError(None, error)
+                raise SqliteError(None, error)
             return await write(transaction)
 
         monkeypatch.setattr(database, "write", failing)

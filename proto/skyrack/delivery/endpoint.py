@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Generic, TypeVar
 
 from skyrack.clock import Clock
-from skyrack.database import Database, StorageError
+from skyrack.database import Connection, Storage, StorageError
 from skyrack.delivery import store
 from skyrack.delivery.frames import FrameCodec, FrameRefusedError, Refusal
 from skyrack.delivery.intake import Intake, ItemHandler, acknowledgements_for, take
@@ -21,8 +21,10 @@ from skyrack.signing import KeyRing, Right, SigningKey
 from skyrack.v1.backhaul_pb2 import Frame
 from skyrack.v1.options_pb2 import STREAM_STATUS
 
+C = TypeVar("C", bound=Connection)
 
-class Endpoint:
+
+class Endpoint(Generic[C]):
     """Delivers items to named peers and takes items from them: each once, whatever links and processes do.
 
     ``send`` returns when the item is on the disk; from then on it reaches its destination, or its sequence is
@@ -40,9 +42,9 @@ class Endpoint:
         key: SigningKey,
         ring: KeyRing,
         peer_right: Right,
-        database: Database,
+        database: Storage[C],
         clock: Clock,
-        on_item: ItemHandler,
+        on_item: ItemHandler[C],
         after_commit: Callable[[Sequence[Delivered]], None] | None = None,
         on_refused: Callable[[str, str], None] | None = None,
         on_sent: Callable[[Sequence[Sent]], None] | None = None,
@@ -87,7 +89,7 @@ class Endpoint:
         payload: bytes,
         *,
         lifetime_seconds: float = 0.0,
-        also: Callable[[sqlite3.Connection], None] | None = None,
+        also: Callable[[C], None] | None = None,
     ) -> int:
         """Accept an item and return its sequence; it is on the disk then. ``also`` writes in the same transaction.
 
@@ -101,7 +103,7 @@ class Endpoint:
         """
         not_after = self.clock.now() + lifetime_seconds if lifetime_seconds else 0.0
 
-        def transaction(connection: sqlite3.Connection) -> int:
+        def transaction(connection: C) -> int:
             if also is not None:
                 also(connection)
             return self.enqueue(connection, destination, stream, payload, not_after_seconds=not_after)
@@ -112,7 +114,7 @@ class Endpoint:
 
     def enqueue(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         destination: str,
         stream: int,
         payload: bytes,
@@ -276,7 +278,7 @@ class Endpoint:
     async def ledgers(self) -> tuple[list[SentLedger], list[ReceivedLedger]]:
         """What this side says of all its streams. Raises ``StorageError``."""
 
-        def query(connection: sqlite3.Connection) -> tuple[list[SentLedger], list[ReceivedLedger]]:
+        def query(connection: Connection) -> tuple[list[SentLedger], list[ReceivedLedger]]:
             return sent_ledgers(connection, self.name, self.identity.epoch), received_ledgers(connection, self.name)
 
         return await self.database.read(query)

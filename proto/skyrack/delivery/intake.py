@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from skyrack.database import Connection
 from skyrack.delivery import inboxes, store
 from skyrack.delivery.receiver import Delivered
 from skyrack.v1.backhaul_pb2 import Acknowledgement, Frame
 
-ItemHandler = Callable[[sqlite3.Connection, Delivered], None]
+C = TypeVar("C", bound=Connection)
+
+ItemHandler = Callable[[C, Delivered], None]
 """Takes an item over, within the transaction that counts it. May raise ``RejectItemError``."""
 
 
@@ -36,7 +39,7 @@ class Intake:
     """Acknowledgements of what we never sent."""
 
 
-def take(connection: sqlite3.Connection, frame: Frame, key_id: str, own_epoch: int, handler: ItemHandler) -> Intake:
+def take(connection: C, frame: Frame, key_id: str, own_epoch: int, handler: ItemHandler[C]) -> Intake:
     """Settle the frame's acknowledgements, and hand its new items to ``handler``."""
     intake = Intake()
     for acknowledgement in frame.acknowledgements:
@@ -79,6 +82,6 @@ def take(connection: sqlite3.Connection, frame: Frame, key_id: str, own_epoch: i
     return intake
 
 
-def acknowledgements_for(connection: sqlite3.Connection, source: str) -> list[Acknowledgement]:
+def acknowledgements_for(connection: Connection, source: str) -> list[Acknowledgement]:
     """What to tell a peer that has just connected: all that is known of its streams."""
     return [inbox.acknowledgement(stream, epoch) for _, stream, epoch, inbox in inboxes.inboxes(connection, source)]

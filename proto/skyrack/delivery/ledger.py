@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from skyrack.database import Connection
 from skyrack.delivery.inboxes import inboxes
 from skyrack.delivery.settings import stream_name
 
@@ -47,10 +47,11 @@ class ReceivedLedger:
     """Sequences that are missing below the highest known one."""
 
 
-def sent_ledgers(connection: sqlite3.Connection, source: str, epoch: int) -> list[SentLedger]:
+def sent_ledgers(connection: Connection, source: str, epoch: int) -> list[SentLedger]:
     """Read the ledgers of all streams sent from here."""
     rows = connection.execute(
-        "SELECT s.destination, s.stream, s.next_sequence - 1, COALESCE(SUM(o.last_sequence - o.sequence + 1), 0),"
+        "SELECT s.destination, s.stream, s.next_sequence - 1, "
+        " CAST(COALESCE(SUM(o.last_sequence - o.sequence + 1), 0) AS BIGINT),"
         " s.expired, s.shed, s.peer_stored, s.peer_skipped, s.peer_forgotten"
         " FROM delivery_sent s LEFT JOIN delivery_outbox o ON o.destination = s.destination AND o.stream = s.stream"
         " GROUP BY s.destination, s.stream ORDER BY 1, 2"
@@ -58,7 +59,7 @@ def sent_ledgers(connection: sqlite3.Connection, source: str, epoch: int) -> lis
     return [SentLedger(source, row[0], stream_name(row[1]), epoch, *row[2:]) for row in rows]
 
 
-def received_ledgers(connection: sqlite3.Connection, destination: str) -> list[ReceivedLedger]:
+def received_ledgers(connection: Connection, destination: str) -> list[ReceivedLedger]:
     """Read the ledgers of all streams received here."""
     ledgers = []
     for source, stream, epoch, inbox in inboxes(connection):

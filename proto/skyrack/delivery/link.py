@@ -7,7 +7,7 @@ import contextlib
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from skyrack.backhaul import OFFLINE, ONLINE, Backhaul, BackhaulError, Connector, satellite_of, state_topic
 from skyrack.database import StorageError
@@ -31,7 +31,7 @@ class Link:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: Endpoint[Any],
         topic: Callable[[str, str], str],
         *,
         presence: str | None = None,
