@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from skyrack.files import FileError
-from skyrack.signing import FRAME, KeyEntry, KeyRing, Right, SigningKey, VerificationError, provision, seeded_ring
+from skyrack.signing import (
+    FRAME,
+    OPERATORS,
+    KeyEntry,
+    KeyRing,
+    Right,
+    SigningKey,
+    VerificationError,
+    provision,
+    seeded_ring,
+)
 
 
 def ring_of(key: SigningKey, *rights: Right) -> KeyRing:
@@ -43,7 +53,7 @@ def test_rights_and_revocation() -> None:
     assert not ring.may(key.key_id, Right.SUBMIT)
     ring.revoke(key.key_id)
     assert not ring.may(key.key_id, Right.COMMAND)
-    with pytest.raises(VerificationError, match="not known"):
+    with pytest.raises(VerificationError, match="has been revoked"):
         ring.verify(FRAME, b"", key.sign(FRAME, b""), key.key_id)
 
 
@@ -64,17 +74,22 @@ def test_a_file_that_is_no_key_is_said(tmp_path: Path) -> None:
 def test_seeded_keys_are_equal() -> None:
     assert SigningKey.from_seed(7, "sat").key_id == SigningKey.from_seed(7, "sat").key_id
     assert SigningKey.from_seed(7, "sat").key_id != SigningKey.from_seed(8, "sat").key_id
-    assert {entry.name for entry in seeded_ring(7, ["a", "b"])} == {"ground", "a", "b"}
+    assert {entry.name for entry in seeded_ring(7, ["a", "b"])} == {"ground", "authority", *OPERATORS, "a", "b"}
 
 
 def test_a_ring_comes_back_from_its_file(tmp_path: Path) -> None:
     path = provision(tmp_path, ["sat-1", "sat-2"])
     ring = KeyRing.load(path)
+    operator = frozenset({Right.COMMAND, Right.CRITICAL, Right.SUBMIT})
     assert {(entry.name, entry.rights) for entry in ring} == {
         ("ground", frozenset({Right.RELAY, Right.COMMAND, Right.SUBMIT})),
+        ("operator-1", operator),
+        ("operator-2", operator),
+        ("authority", frozenset({Right.AUTHORITY})),
         ("sat-1", frozenset({Right.SATELLITE})),
         ("sat-2", frozenset({Right.SATELLITE})),
     }
+    assert ring.version == 1
     before = path.read_bytes()
     assert provision(tmp_path, ["sat-1", "sat-2"]).read_bytes() == before
 
@@ -86,3 +101,63 @@ def test_a_file_that_is_no_ring_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "keys.json").write_text(text)
     with pytest.raises(FileError, match="not a key ring"):
         KeyRing.load(tmp_path / "keys.json")
+
+
+def test_a_key_is_believed_between_its_times_only() -> None:
+    key = SigningKey.generate()
+    ring = KeyRing([KeyEntry("eve", key.public, frozenset({Right.COMMAND}), 100.0, 200.0)])
+    signature = key.sign(FRAME, b"data")
+    assert ring.verify(FRAME, b"data", signature, key.key_id, 150.0).name == "eve"
+    assert ring.may(key.key_id, Right.COMMAND, 150.0)
+    for now, problem in [(99.0, "not valid for another 1 s"), (201.0, "expired 1 s")]:
+        assert not ring.may(key.key_id, Right.COMMAND, now)
+        with pytest.raises(VerificationError, match=problem):
+            ring.verify(FRAME, b"data", signature, key.key_id, now)
+
+
+def test_a_revoked_key_stays_revoked_when_keys_are_provisioned_again(tmp_path: Path) -> None:
+    path = provision(tmp_path, ["sat-1"])
+    ring = KeyRing.load(path)
+    key = SigningKey.load(tmp_path / "operator-1.key")
+    ring.revoke(key.key_id)
+    ring.version += 1
+    ring.save(path)
+    ring = KeyRing.load(provision(tmp_path, ["sat-1", "sat-2"]))
+    assert ring.version == 3
+    assert ring.get(key.key_id) is None
+    assert "sat-2" in {entry.name for entry in ring}
+    with pytest.raises(VerificationError, match="revoked"):
+        ring.verify(FRAME, b"", key.sign(FRAME, b""), key.key_id)
+
+
+def test_a_ring_goes_over_the_link_and_comes_back() -> None:
+    ring = seeded_ring(1, ["sat-1"])
+    ring.add(KeyEntry("eve", SigningKey.from_seed(1, "eve").public, frozenset({Right.SUBMIT}), 5.0, 9.0))
+    ring.version = 7
+    message = ring.to_message()
+    message.keys[0].rights.append("a right of next year")
+    came = KeyRing.from_message(message)
+    assert came.version == 7
+    assert {entry.key_id: entry for entry in came} == {entry.key_id: entry for entry in ring}
+    message.keys.add().CopyFrom(message.keys[0])
+    with pytest.raises(ValueError, match="twice"):
+        KeyRing.from_message(message)
+    message.keys[-1].public = b"short"
+    with pytest.raises(ValueError, match="32 bytes"):
+        KeyRing.from_message(message)
+
+
+def test_nobody_can_live_with_a_ring_that_lacks_an_authority_or_a_relay() -> None:
+    ring = seeded_ring(1, ["sat-1"])
+    assert ring.problem_at(0.0) == ""
+    for name, right in (("ground", "relay"), ("authority", "authority")):
+        without = KeyRing(entry for entry in ring if entry.name != name)
+        assert f"right {right}" in without.problem_at(0.0)
+    late = KeyRing([*(entry for entry in ring if entry.name != "ground"), _until(ring, "ground", 50.0)])
+    assert late.problem_at(40.0) == ""
+    assert "relay" in late.problem_at(60.0)
+
+
+def _until(ring: KeyRing, name: str, end: float) -> KeyEntry:
+    entry = next(entry for entry in ring if entry.name == name)
+    return KeyEntry(entry.name, entry.public, entry.rights, 0.0, end)
