@@ -96,9 +96,10 @@ class Worker:
 
         await self._database.write(begin)
         self._kick()
-        await self._finish(item, await self._call(command.command_id, call))
+        await self._finish(item, await self.call(command.command_id, call))
 
-    async def _call(self, command_id: str, call: Call) -> Payload:
+    async def call(self, command_id: str, call: Call) -> Payload:
+        """Pass a command on to its service; its report."""
         try:
             answer = await self._request(call.service, call.request, self._answer_seconds)
         except RequestTimeoutError:
