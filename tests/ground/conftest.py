@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import random
 import sqlite3
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -296,6 +297,38 @@ class Kit:
     names = NAMES
     start = START
     seed = SEED
+
+
+def _beside(name: str) -> Any:
+    """A module of helpers that lies beside this one."""
+    loaded = importlib.util.spec_from_file_location(f"ground_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert loaded is not None
+    assert loaded.loader is not None
+    module = importlib.util.module_from_spec(loaded)
+    loaded.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def postgresql(requires_tool: Callable[[str], str]) -> Iterator[Any]:
+    """A PostgreSQL server of the tests' own, running."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'skyrack[postgresql]'")
+    # Not in tmp_path: another user than this one must be able to reach it.
+    directory = Path(tempfile.mkdtemp(prefix="skyrack-postgresql-", dir="/tmp"))  # noqa: S108
+    server = _beside("server").PostgresqlServer(directory, requires_tool)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a ground may keep its database: an SQLite file, then a new database of a PostgreSQL server."""
+    if request.param == "sqlite":
+        return tmp_path / "ground.db"
+    return str(request.getfixturevalue("postgresql").new_database())
 
 
 @pytest.fixture(scope="session")
