@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 
 from flight.compute.lifecycle import Change, Intent, JobRecord, apply, status_of
 from flight.compute.outbox import Outbox
-from flight.compute.store import JobStore, Outgoing, Totals
+from flight.compute.store import JobStore, Outgoing, Totals, outgoing_status
 from flight.compute.workdirs import WorkDirs
 from flight.hal import DeviceError, RackNode, WorkReport
 from skyrack.archive import ArchiveError
@@ -74,6 +74,11 @@ class Jobs:
     def get(self, job_id: str) -> JobRecord | None:
         """A job by its id."""
         return self._all.get(job_id)
+
+    @property
+    def known(self) -> Mapping[str, JobRecord]:
+        """All jobs that are remembered, by id."""
+        return self._all
 
     def running(self) -> list[JobRecord]:
         """Jobs that run, or are about to have stopped."""
@@ -220,13 +225,7 @@ class Jobs:
         await self._keep(record, status, Outgoing("", "", 0, b""))
 
     async def _keep(self, record: JobRecord, status: job_pb2.JobStatus, outgoing_file: Outgoing) -> None:
-        outgoing = replace(
-            outgoing_file,
-            key=f"{record.job_id}/{record.attempt}/{record.version}",
-            job_id=record.job_id,
-            attempt=record.attempt,
-            payload=status.SerializeToString(deterministic=True),
-        )
+        outgoing = outgoing_status(status, outgoing_file)
         await self._store.keep(record, outgoing, self.totals)
         self._outbox.wake()
         self.on_status(record, status)

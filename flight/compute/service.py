@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from flight.compute import admission
+from flight.compute.agreement import Agreement
 from flight.compute.budget import NONE, Budgets
 from flight.compute.jobs import Jobs
 from flight.compute.lifecycle import Change, Intent, JobRecord, after_report, due
@@ -18,7 +19,16 @@ from flight.hal import NodeState, RackNode, WorkReport
 from flight.service import Service, command, every, subscribe
 from skyrack.jobs import JobCause, JobState
 from skyrack.v1.common_pb2 import CommandResult, Severity
-from skyrack.v1.compute_pb2 import CancelJobRequest, ComputeParameters, ComputeStatus, PlaceJobRequest, SetDrainRequest
+from skyrack.v1.compute_pb2 import (
+    CancelJobRequest,
+    ComputeParameters,
+    ComputeStatus,
+    PlaceJobRequest,
+    RenewLeaseRequest,
+    ReportJobsRequest,
+    ReportJobsResponse,
+    SetDrainRequest,
+)
 from skyrack.v1.executive_pb2 import MODE_SAFE, SatelliteStatus
 from skyrack.v1.job_pb2 import JobStatus
 from skyrack.v1.power_pb2 import PowerBudget
@@ -46,7 +56,9 @@ class ComputeManager(Service):
         await self._store.open()
         self._outbox = Outbox(self._store, self.clock, self.request)
         self._outbox.on_taken = self._on_taken
-        self._jobs = Jobs(self.context.satellite, self.clock, self._store, WorkDirs(base), self._outbox, self._nodes)
+        dirs, satellite = WorkDirs(base), self.context.satellite
+        self._jobs = Jobs(satellite, self.clock, self._store, dirs, self._outbox, self._nodes)
+        self._agreement = Agreement(satellite, self.clock, self._store, dirs, self._outbox, self._jobs)
         self._jobs.on_status = self._on_status
         await self._jobs.restore()
         self._budgets = Budgets(self.clock.rate, self.clock.now())
@@ -115,6 +127,19 @@ class ComputeManager(Service):
         async with self._lock:
             ok, reason = await self._jobs.cancel(request.job_id, request.attempt, request.reason)
         return CommandResult(ok=ok, reason=reason)
+
+    @command
+    async def renew_lease(self, request: RenewLeaseRequest) -> CommandResult:
+        """Hold a job for longer."""
+        async with self._lock:
+            ok, reason = await self._agreement.renew(request.job_id, request.attempt, request.lease_end_seconds)
+        return CommandResult(ok=ok, reason=reason)
+
+    @command
+    async def report_jobs(self, request: ReportJobsRequest) -> ReportJobsResponse:
+        """Tell the ground what is held here; no step of a job is half taken then."""
+        async with self._lock:
+            return ReportJobsResponse(jobs=await self._agreement.report(request.question))
 
     @command
     async def set_drain(self, request: SetDrainRequest) -> CommandResult:

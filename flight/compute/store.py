@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import msgspec
@@ -54,6 +54,17 @@ class Outgoing:
     file_path: str = ""
     file_content: bytes = b""
     row: int = 0
+
+
+def outgoing_status(status: job_pb2.JobStatus, file: Outgoing, again: str = "") -> Outgoing:
+    """A status, and a file that goes with it, for the outbox; ``again`` tells it from the same one told before."""
+    return replace(
+        file,
+        key=f"{status.job_id}/{status.attempt}/{status.version}{again}",
+        job_id=status.job_id,
+        attempt=status.attempt,
+        payload=status.SerializeToString(deterministic=True),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +150,14 @@ class JobStore:
             job_id, _, attempt = work_id.rpartition(".")
             told = "SELECT 1 FROM outbox WHERE job_id = ? AND attempt = CAST(? AS INTEGER) LIMIT 1"
             return connection.execute(told, (job_id, attempt)).fetchone() is None
+
+        return await self._database.read(query)
+
+    async def untold(self) -> set[tuple[str, int]]:
+        """(job, attempt) of all that the gateway has not taken."""
+
+        def query(connection: sqlite3.Connection) -> set[tuple[str, int]]:
+            return set(connection.execute("SELECT DISTINCT job_id, attempt FROM outbox").fetchall())
 
         return await self._database.read(query)
 

@@ -125,6 +125,14 @@ class WorkDirs:
         )
         return Result(hashlib.sha256(tar).digest(), len(tar), path=str(path)), outputs
 
+    def kept(self, record: JobRecord) -> tuple[str, bytes]:
+        """A job's result as path or content; both are empty when the gateway has taken it."""
+        if self._base is not None:
+            path = record.result_path
+            return (path if path and Path(path).is_file() else ""), b""
+        result, _ = self._modelled(record)
+        return "", result.content if result else b""
+
     def _modelled(self, record: JobRecord) -> tuple[Result | None, tuple[OutputRecord, ...]]:
         content = json.dumps(
             {"job_id": record.job_id, "attempt": record.attempt, "energy_joules": record.energy_joules},
