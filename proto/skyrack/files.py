@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PACKAGE = Path(__file__).resolve().parent
-_IN_CHECKOUT = {"jobs": "examples/jobs"}
+_IN_CHECKOUT = {"jobs": "examples/jobs", "sequences": "examples/sequences"}
 
 
 class FileError(UserError):

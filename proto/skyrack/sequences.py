@@ -18,7 +18,7 @@ from skyrack import dictionary
 from skyrack.dictionary import Command
 from skyrack.v1.backhaul_pb2 import CommandSequence, SequenceStep, Telecommand
 
-__all__ = ["MAXIMUM_STEPS", "problem_of", "problems", "significance", "step_id", "step_name", "utc"]
+__all__ = ["MAXIMUM_STEPS", "problem_of", "problems", "step_id", "step_name", "utc"]
 
 MAXIMUM_STEPS: Final = 200
 _LONGEST_SECONDS: Final = 366 * 86_400.0
@@ -91,12 +91,6 @@ def _command(telecommand: Telecommand) -> Command | None:
     if command is None or not telecommand.service:
         return None
     return command if command.rpc.on_board in ("", telecommand.service) else None
-
-
-def significance(sequence: CommandSequence) -> int:
-    """The greatest of its steps': one critical step makes the whole sequence critical. 0 where nothing is known."""
-    known = (_command(step.telecommand) for step in sequence.steps)
-    return max((command.significance for command in known if command is not None), default=0)
 
 
 def utc(mission_time_seconds: float) -> str:

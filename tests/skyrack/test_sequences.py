@@ -6,15 +6,12 @@ import math
 
 import pytest
 
-from skyrack.sequences import MAXIMUM_STEPS, problem_of, problems, significance, step_id, step_name, utc
+from skyrack.sequences import MAXIMUM_STEPS, problem_of, problems, step_id, step_name, utc
 from skyrack.v1.backhaul_pb2 import CommandSequence, SequenceStep, Telecommand
 from skyrack.v1.compute_pb2 import SetDrainRequest
-from skyrack.v1.executive_pb2 import MODE_SAFE, SetModeRequest
-from skyrack.v1.options_pb2 import SIGNIFICANCE_CAUTION, SIGNIFICANCE_CRITICAL, SIGNIFICANCE_UNSPECIFIED
 
 NOW = 1.8e9
 DRAIN = Telecommand(service="compute", method="SetDrain", request=SetDrainRequest(draining=True).SerializeToString())
-SAFE = Telecommand(service="executive", method="SetMode", request=SetModeRequest(mode=MODE_SAFE).SerializeToString())
 
 
 def after(seconds: float, command: Telecommand = DRAIN) -> SequenceStep:
@@ -71,12 +68,6 @@ def test_a_bad_command_is_named_with_its_step(command: Telecommand, words: str) 
 
 def test_all_problems_are_told_at_once() -> None:
     assert len(found(after(-1), at(-1), after(0, Telecommand()))) == 3
-
-
-def test_one_critical_step_makes_the_sequence_critical() -> None:
-    assert significance(CommandSequence(steps=[after(0)])) == SIGNIFICANCE_CAUTION
-    assert significance(CommandSequence(steps=[after(0), after(0, SAFE)])) == SIGNIFICANCE_CRITICAL
-    assert significance(CommandSequence(steps=[after(0, Telecommand())])) == SIGNIFICANCE_UNSPECIFIED
 
 
 def test_steps_are_named_after_their_sequence() -> None:
