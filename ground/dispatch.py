@@ -9,11 +9,13 @@ from typing import Final
 
 from ground import lifecycle
 from ground.lifecycle import Note, note
+from ground.orders import payload_of
 from ground.placement import Need, PlacementSettings, SatelliteView, choose, contact_seconds, lease_end
 from ground.store import jobs, telecommands
 from ground.vault import Vault
 from skyrack.delivery import OutboxFullError
 from skyrack.jobs import JobState
+from skyrack.orders import Verified
 from skyrack.v1 import backhaul_pb2, common_pb2, job_pb2, options_pb2
 
 __all__ = ["CHUNK_BYTES", "STREAMS", "Enqueue", "Outcome", "need_of", "send_cancel", "send_telecommand", "step"]
@@ -29,6 +31,9 @@ STREAMS: Final = (options_pb2.STREAM_STATUS, options_pb2.STREAM_BULK)
 
 Enqueue = Callable[[sqlite3.Connection, str, int, bytes, float], None]
 """(connection, satellite, stream, payload, not after): into the outbox, in this transaction."""
+
+Vouch = Callable[[jobs.JobRow], bytes]
+"""The signed order of a job, serialized."""
 
 
 @dataclass(slots=True)
@@ -61,6 +66,7 @@ def step(
     settings: PlacementSettings,
     vault: Vault,
     enqueue: Enqueue,
+    vouch: Vouch,
 ) -> Outcome:
     """Expire what is over, and place what waits."""
     outcome = Outcome()
@@ -84,7 +90,7 @@ def step(
         if row.not_before_seconds > now:
             outcome.waiting[row.job_id] = "waits before its next attempt"
             continue
-        chosen, reason = _place_somewhere(connection, row, loads, now, settings, vault, enqueue)
+        chosen, reason = _place_somewhere(connection, row, loads, now, settings, vault, enqueue, vouch)
         if reason:
             outcome.waiting[row.job_id] = reason
             continue
@@ -121,6 +127,7 @@ def _place_somewhere(
     settings: PlacementSettings,
     vault: Vault,
     enqueue: Enqueue,
+    vouch: Vouch,
 ) -> tuple[str, str]:
     """Where the job was placed, and why it waits; both are empty when it has ended.
 
@@ -136,7 +143,7 @@ def _place_somewhere(
         chosen = left.pop(choice.satellite)
         connection.execute("SAVEPOINT placement")
         try:
-            is_placed = _place(connection, row, chosen, now, settings, vault, enqueue)
+            is_placed = _place(connection, row, chosen, now, settings, vault, enqueue, vouch)
         except (OutboxFullError, OSError) as error:
             problem = problem or str(error)
             connection.execute("ROLLBACK TO placement")
@@ -154,6 +161,7 @@ def _place(
     settings: PlacementSettings,
     vault: Vault,
     enqueue: Enqueue,
+    vouch: Vouch,
 ) -> bool:
     spec = row.spec
     try:
@@ -167,7 +175,7 @@ def _place(
     attempt = row.attempt + 1
     end = lease_end(need_of(spec), contact_seconds(satellite, now, settings), settings)
     jobs.begin_attempt(connection, row.job_id, attempt, satellite.name, end, now)
-    placement = job_pb2.JobPlacement(spec=spec, attempt=attempt, lease_end_seconds=end)
+    placement = job_pb2.JobPlacement(signed_order=vouch(row), attempt=attempt, lease_end_seconds=end)
     payload = backhaul_pb2.Payload(job_placement=placement)
     enqueue(connection, satellite.name, options_pb2.STREAM_STATUS, payload.SerializeToString(), end)
     for offset in range(0, len(content), CHUNK_BYTES):
@@ -184,22 +192,22 @@ def _place(
     return True
 
 
-def send_cancel(connection: sqlite3.Connection, row: jobs.JobRow, order: job_pb2.JobCancel, enqueue: Enqueue) -> None:
+def send_cancel(connection: sqlite3.Connection, row: jobs.JobRow, order: Verified, enqueue: Enqueue) -> None:
     """Tell the satellite that holds a job to stop it."""
-    payload = backhaul_pb2.Payload(job_cancel=order).SerializeToString()
+    payload = payload_of(order.data)
     enqueue(connection, row.satellite, options_pb2.STREAM_STATUS, payload, row.lease_end_seconds)
 
 
 def send_telecommand(
-    connection: sqlite3.Connection, satellite: str, command: backhaul_pb2.Telecommand, now: float, enqueue: Enqueue
+    connection: sqlite3.Connection, satellite: str, order: Verified, now: float, enqueue: Enqueue
 ) -> bool:
     """Keep a telecommand and put it into the outbox; False when it was there already.
 
     Raises:
         ValueError: another telecommand has this id.
     """
+    command = order.order.telecommand
     if not telecommands.insert(connection, satellite, command, now):
         return False
-    payload = backhaul_pb2.Payload(telecommand=command).SerializeToString()
-    enqueue(connection, satellite, options_pb2.STREAM_STATUS, payload, command.not_after_seconds)
+    enqueue(connection, satellite, options_pb2.STREAM_STATUS, payload_of(order.data), command.not_after_seconds)
     return True

@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 
 from ground import dispatch, intake, results
 from ground.lifecycle import Note, note
+from ground.orders import Orders
 from ground.picture import Picture
 from ground.placement import PlacementSettings
 from ground.pulse import Pulse
@@ -103,6 +104,7 @@ class Relay:
         self.clock = clock
         self.settings = settings or (GroundSettings() if state_dir else IN_MEMORY)
         self.new_id = new_id
+        self.orders = Orders(key, ring, clock.now, new_id)
         self.picture = Picture(designs)
         self.database = Database(state_dir / "ground.db" if state_dir else None)
         self.vault = Vault(state_dir / "files" if state_dir else None)
@@ -179,6 +181,9 @@ class Relay:
         """Into the outbox of a satellite, in the caller's transaction."""
         self.endpoint.enqueue(connection, satellite, stream, payload, not_after_seconds=not_after_seconds)
 
+    def _vouch(self, row: jobs.JobRow) -> bytes:
+        return self.orders.job(row.spec).data
+
     def kick(self, satellites: Sequence[str], streams: Sequence[int]) -> None:
         """Something was put into outboxes and committed: send it."""
         for satellite in satellites:
@@ -239,7 +244,7 @@ class Relay:
             views = [self.picture.view(name, now) for name in self.picture.names] if todo.waiting_jobs else []
             outcome = await self.database.write(
                 lambda connection: dispatch.step(
-                    connection, views, now, self.settings.placement, self.vault, self.enqueue
+                    connection, views, now, self.settings.placement, self.vault, self.enqueue, self._vouch
                 )
             )
             self.waiting_reasons = outcome.waiting

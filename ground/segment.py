@@ -95,8 +95,9 @@ class GroundSegment(Relay):
             row = _known(jobs.job_row(connection, job_id), "job", job_id)
             order = lifecycle.cancel(connection, row, reason, now)
             if order is not None:
+                stop = self.orders.cancel(row.satellite, order, not_after_seconds=row.lease_end_seconds)
                 try:
-                    dispatch.send_cancel(connection, row, order, self.enqueue)
+                    dispatch.send_cancel(connection, row, stop, self.enqueue)
                 except OutboxFullError as error:
                     raise UserError(str(error)) from None
             return _known(jobs.load(connection, job_id), "job", job_id), row.satellite if order else ""
@@ -169,10 +170,11 @@ class GroundSegment(Relay):
             submitter=submitter,
             not_after_seconds=now + (lifetime_seconds or self.settings.telecommand_lifetime_seconds),
         )
+        order = self.orders.telecommand(satellite, command)
 
         def transaction(connection: sqlite3.Connection) -> TelecommandRecord:
             try:
-                dispatch.send_telecommand(connection, satellite, command, now, self.enqueue)
+                dispatch.send_telecommand(connection, satellite, order, now, self.enqueue)
             except ValueError as error:
                 raise ConflictError(str(error)) from None
             except OutboxFullError as error:

@@ -11,13 +11,17 @@ from google.protobuf.message import Message
 
 from flight.context import ServiceContext
 from flight.gateway import choice, downlink, work
+from flight.gateway.agreement import Agreement
 from flight.gateway.backfill import Recording
 from flight.gateway.batching import Batcher
 from flight.gateway.connections import Connections, connector_for
-from flight.gateway.keys import key_and_ring
+from flight.gateway.keys import Believed
+from flight.gateway.ledger import ledger_of
+from flight.gateway.orders import OrderDesk
 from flight.gateway.recorder import Recorder
 from flight.gateway.sequencer import Sequencer
 from flight.gateway.worker import Worker
+from flight.identity import satellite_key
 from flight.service import Service, command, every, subscribe
 from flight.throttle import Throttle
 from skyrack import dictionary
@@ -32,6 +36,8 @@ from skyrack.v1.gateway_pb2 import (
     BackfillRequest,
     BackfillResponse,
     GatewayParameters,
+    GetLedgerRequest,
+    GetLedgerResponse,
     LinkStatus,
     SendDownRequest,
 )
@@ -62,20 +68,27 @@ class Gateway(Service):
         super().__init__(context)
         state_dir, attachments = context.state_dir, context.attachments
         satellite, rate = context.satellite, context.clock.rate
-        key, ring = key_and_ring(satellite, attachments)
+        self._believed = Believed(satellite, attachments, state_dir)
         settings = attachments.get("delivery.settings")
         if not isinstance(settings, DeliverySettings):
             settings = TWIN_SETTINGS if state_dir is None else DeliverySettings()
         self._database = Database(state_dir / "gateway.db" if state_dir else None)
-        self._ring = ring
+        self._desk = OrderDesk(
+            satellite,
+            self._believed,
+            self.clock,
+            lambda connection, payload: self._enqueue(connection, STREAM_STATUS, payload.SerializeToString()),
+            lambda *sequence: self._sequencer.take(*sequence),  # noqa: PLW0108 - it is made later
+            lambda connection, payload, _: work.take_unsigned(connection, payload, self.clock.now()),
+        )
         self._endpoint = Endpoint(
             satellite,
-            key=key,
-            ring=ring,
+            key=satellite_key(satellite, attachments),
+            ring=self._believed.ring,
             peer_right=Right.RELAY,
             database=self._database,
             clock=self.clock,
-            on_item=self._take,
+            on_item=self._desk.take,
             after_commit=self._took,
             on_refused=self._refused,
             settings=settings,
@@ -121,10 +134,14 @@ class Gateway(Service):
         self._refusals = Throttle(60.0 * max(1.0, rate))
         self._commands_came = asyncio.Event()
         self._jobs_came = asyncio.Event()
+        self._question_came = asyncio.Event()
+        self._agreement = Agreement(self._database, self._endpoint, self.request, rate)
         self._exporter: Exporter | None = None
 
     async def on_start(self) -> None:
         """Open the store, and take up what earlier lives left to do."""
+        if self._believed.problem:
+            self.event("key_list_damaged", Severity.SEVERITY_ERROR, self._believed.problem)
         await self._database.migrate("gateway", work.SCHEMA)
         await self._endpoint.open()
         self._endpoint.peer(GROUND)
@@ -141,6 +158,7 @@ class Gateway(Service):
         self._jobs_came.set()
         self.spawn(self._work(self._commands_came, self._telecommands), "telecommands")
         self.spawn(self._work(self._jobs_came, self._worker.jobs), "jobs")
+        self.spawn(self._work(self._question_came, self._agreement.answer), "agreement")
         self.spawn(self._connections.run(), "connections")
         self.spawn(self._sequencer.run(), "sequences")
 
@@ -154,15 +172,16 @@ class Gateway(Service):
 
     # Up.
 
-    def _take(self, connection: sqlite3.Connection, item: Delivered) -> None:
-        work.take(connection, item, self.clock.now(), self._ring.may, self._worker.accepted)
-
     def _took(self, items: Sequence[Delivered]) -> None:
+        for reason in self._desk.told(items):
+            self._refused("order", reason)
         if any(item.stream != STREAM_BULK for item in items):
             self._endpoint.kick(GROUND, STREAM_STATUS)
             self._commands_came.set()
             self._jobs_came.set()
             self._sequencer.came()
+            if self._agreement.heard(items):
+                self._question_came.set()
         elif not self._jobs_came.is_set():
             asyncio.get_running_loop().call_later(_CHUNKS_SETTLE_SECONDS, self._jobs_came.set)
 
@@ -198,6 +217,15 @@ class Gateway(Service):
         """Drop the replay guards of what could not be valid any more, and packages that nobody asks for."""
         now = self.clock.now()
         await self._database.write(lambda connection: work.prune(connection, now, self._packages))
+        await self._database.write(lambda connection: self._sequencer.prune(connection, now))
+
+    @command
+    async def abort_sequence(self, request: AbortSequenceRequest) -> CommandResult:
+        """Run no further step of a sequence; a step that was begun is not recalled."""
+        try:
+            return await self._sequencer.abort(request.sequence_id, request.reason)
+        except StorageError as error:
+            return CommandResult(ok=False, reason=str(error))
 
     # Down.
 
@@ -218,6 +246,11 @@ class Gateway(Service):
             if stream:
                 self._endpoint.kick(GROUND, stream)
         return CommandResult(ok=True, reason="stored" if new else "stored already")
+
+    @command
+    async def get_ledger(self, request: GetLedgerRequest) -> GetLedgerResponse:
+        """What delivery sent and received, for the ground to compare with its own."""
+        return await ledger_of(self._endpoint)
 
     def _on_telemetry(self, topic: bytes, header: bytes, payload: bytes) -> None:
         name, _, key = topic.partition(b"/")
@@ -347,5 +380,6 @@ class Gateway(Service):
                 frames_duplicate_total=refused[Refusal.REPLAYED],
                 items_shed_total=totals.given_up,
                 reconnects_total=counters.sessions,
+                key_list_version=self._believed.ring.version,
             )
         )

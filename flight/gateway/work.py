@@ -7,17 +7,13 @@ thing could not be valid any more.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
 from flight.gateway import packages
-from skyrack.delivery import Delivered, RejectItemError
-from skyrack.signing import Right
 from skyrack.v1.backhaul_pb2 import Payload
+from skyrack.v1.job_pb2 import JobPlacement
 
 SCHEMA: Final = (
     """
@@ -41,18 +37,18 @@ SCHEMA: Final = (
     );
     CREATE TABLE gateway_sent_keys (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
     """,
+    """
+    CREATE TABLE gateway_orders (
+        digest BLOB PRIMARY KEY, key_id TEXT NOT NULL, order_id TEXT NOT NULL, valid_until REAL NOT NULL,
+        UNIQUE (key_id, order_id)
+    );
+    """,
 )
 
 TELECOMMAND: Final = "telecommand"
 PLACEMENT: Final = "job_placement"
 CANCEL: Final = "job_cancel"
-
-RIGHTS: Final = {
-    TELECOMMAND: Right.COMMAND,
-    PLACEMENT: Right.SUBMIT,
-    CANCEL: Right.SUBMIT,
-    "file_chunk": Right.SUBMIT,
-}
+LEASE: Final = "job_lease"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,35 +62,43 @@ class Work:
     """It was begun in an earlier life, and nobody knows how it ended."""
 
 
-def take(
-    connection: sqlite3.Connection,
-    item: Delivered,
-    now: float,
-    may: Callable[[str, Right], bool],
-    on_new_telecommand: Callable[[sqlite3.Connection, Payload], None],
-) -> None:
-    """Record what came up. ``may(key_id, right)`` knows the key ring.
+def remember(connection: sqlite3.Connection, digest: bytes, key_id: str, order_id: str, valid_until: float) -> bool:
+    """Note that an order came; False when it had come before, whoever signed it beside the first signer.
 
     Raises:
-        RejectItemError: the item is malformed, of a kind that does not come up, or not this key's business.
+        ValueError: the same signer gave another order under the same id.
     """
-    try:
-        payload = Payload.FromString(item.payload)
-    except DecodeError:
-        raise RejectItemError("it is not a payload") from None
-    kind = payload.WhichOneof("kind") or "nothing"
-    right = RIGHTS.get(kind)
-    if right is None:
-        raise RejectItemError(f"{kind} does not come up to a satellite")
-    if not may(item.key_id, right):
-        raise RejectItemError(f"key {item.key_id} of {item.source} may not {right}")
-    if kind == "file_chunk":
-        chunk = payload.file_chunk
-        is_over = _is_done(connection, PLACEMENT, f"{chunk.job_id}/{chunk.attempt}")
-        packages.add_chunk(connection, chunk, now, is_over=is_over)
-        return
-    if _insert(connection, kind, item, payload) and kind == TELECOMMAND:
-        on_new_telecommand(connection, payload)
+    new = connection.execute(
+        "INSERT INTO gateway_orders (digest, key_id, order_id, valid_until) "
+        "VALUES (:digest, :key_id, :order_id, :valid_until) ON CONFLICT DO NOTHING",
+        {"digest": digest, "key_id": key_id, "order_id": order_id, "valid_until": valid_until},
+    )
+    if new.rowcount > 0:
+        return True
+    if connection.execute("SELECT 1 FROM gateway_orders WHERE digest = :digest", {"digest": digest}).fetchone():
+        return False
+    raise ValueError(f"another order {order_id} came before")
+
+
+def take_unsigned(connection: sqlite3.Connection, payload: Payload, now: float) -> bool:
+    """Record what a relay may bring on its own: pieces of packages, leases, questions. False when it is another thing.
+
+    Raises:
+        RejectItemError: the piece makes no sense.
+    """
+    kind = payload.WhichOneof("kind")
+    if kind == "open_jobs":
+        return True  # heeded when it is committed, and forgotten with the process: it will be asked again
+    if kind == LEASE:
+        lease = payload.job_lease
+        add(connection, LEASE, f"{lease.job_id}/{lease.attempt}/{lease.lease_end_seconds}", "", 1.0, payload)
+        return True
+    if kind != "file_chunk":
+        return False
+    chunk = payload.file_chunk
+    is_over = _is_done(connection, PLACEMENT, f"{chunk.job_id}/{chunk.attempt}")
+    packages.add_chunk(connection, chunk, now, is_over=is_over)
+    return True
 
 
 def _is_done(connection: sqlite3.Connection, kind: str, key: str) -> bool:
@@ -102,30 +106,32 @@ def _is_done(connection: sqlite3.Connection, kind: str, key: str) -> bool:
     return row is not None and row[0] == "done"
 
 
-def _insert(connection: sqlite3.Connection, kind: str, item: Delivered, payload: Payload) -> bool:
-    if kind == TELECOMMAND:
-        command = payload.telecommand
-        identity, key = command.command_id, f"{item.key_id}/{command.command_id}"
-        valid_until = command.not_after_seconds
-    elif kind == PLACEMENT:
-        placement = payload.job_placement
-        identity = placement.spec.job_id
-        key, valid_until = f"{identity}/{placement.attempt}", placement.lease_end_seconds
-        connection.execute(
-            "INSERT OR REPLACE INTO gateway_jobs VALUES (?, ?, ?)",
-            (identity, placement.attempt, placement.spec.package_sha256),
-        )
-    else:
-        identity = payload.job_cancel.job_id
-        # A cancellation may be given again: each is another item.
-        key, valid_until = f"{identity}/{payload.job_cancel.attempt}/{item.epoch}/{item.sequence}", 1.0
-    if not identity:
-        raise RejectItemError(f"{kind} without an id")
+def add(connection: sqlite3.Connection, kind: str, key: str, key_id: str, valid_until: float, payload: Payload) -> bool:
+    """Record something to do; False when it was there already, done or not."""
     cursor = connection.execute(
-        "INSERT OR IGNORE INTO gateway_work (kind, key, key_id, valid_until, payload) VALUES (?, ?, ?, ?, ?)",
-        (kind, key, item.key_id, valid_until, item.payload),
+        "INSERT INTO gateway_work (kind, key, key_id, valid_until, payload) "
+        "VALUES (:kind, :key, :key_id, :valid_until, :payload) ON CONFLICT DO NOTHING",
+        {
+            "kind": kind,
+            "key": key,
+            "key_id": key_id,
+            "valid_until": valid_until,
+            "payload": payload.SerializeToString(),
+        },
     )
     return cursor.rowcount > 0
+
+
+def add_placement(connection: sqlite3.Connection, key_id: str, placement: JobPlacement) -> bool:
+    """Record a job to run, once for each attempt; False when it was there already."""
+    job_id, attempt = placement.spec.job_id, placement.attempt
+    connection.execute(
+        "INSERT INTO gateway_jobs (job_id, attempt, sha256) VALUES (:job_id, :attempt, :sha256) "
+        "ON CONFLICT (job_id, attempt) DO UPDATE SET sha256 = excluded.sha256",
+        {"job_id": job_id, "attempt": attempt, "sha256": placement.spec.package_sha256},
+    )
+    payload = Payload(job_placement=placement)
+    return add(connection, PLACEMENT, f"{job_id}/{attempt}", key_id, placement.lease_end_seconds, payload)
 
 
 def open_work(connection: sqlite3.Connection, *kinds: str) -> list[Work]:
@@ -155,4 +161,5 @@ def prune(
     connection.execute(
         "DELETE FROM gateway_work WHERE state = 'done' AND valid_until > 0 AND valid_until < ?", (now - margin_seconds,)
     )
+    connection.execute("DELETE FROM gateway_orders WHERE valid_until > 0 AND valid_until < ?", (now - margin_seconds,))
     packages.prune(connection, now - margin_seconds, packages_directory)

@@ -22,7 +22,7 @@ from skyrack.jobs import JobCause, JobState
 from skyrack.v1 import backhaul_pb2, job_pb2
 from skyrack.v1.backhaul_pb2 import Payload, TelecommandReport
 from skyrack.v1.common_pb2 import CommandResult
-from skyrack.v1.compute_pb2 import CancelJobRequest, PlaceJobRequest
+from skyrack.v1.compute_pb2 import CancelJobRequest, PlaceJobRequest, RenewLeaseRequest
 from skyrack.v1.job_pb2 import JobStatus
 
 COMPUTE: Final = "compute"
@@ -67,10 +67,6 @@ class Worker:
         for file in sorted(self._directory.iterdir()):
             if file.stem not in known:
                 file.unlink(missing_ok=True)
-
-    def accepted(self, connection: sqlite3.Connection, payload: Payload) -> None:
-        """Report that a telecommand is here; part of the transaction that records it."""
-        self._enqueue(connection, self._report(payload.telecommand.command_id, backhaul_pb2.TELECOMMAND_STAGE_ACCEPTED))
 
     async def telecommands(self) -> None:
         """Do all telecommands that are open, in order. Raises ``StorageError``."""
@@ -125,11 +121,12 @@ class Worker:
         self._kick()
 
     async def jobs(self) -> bool:
-        """Pass on placements whose package is complete, and cancellations. Returns whether something is left to do.
+        """Pass on placements whose package is complete, cancellations and leases. Returns whether something is left.
 
         Raises ``StorageError``, or ``OSError`` where a package could not be written.
         """
-        items = await self._database.read(lambda connection: work.open_work(connection, work.PLACEMENT, work.CANCEL))
+        kinds = work.PLACEMENT, work.CANCEL, work.LEASE
+        items = await self._database.read(lambda connection: work.open_work(connection, *kinds))
         cancelled = {
             (item.payload.job_cancel.job_id, item.payload.job_cancel.attempt)
             for item in items
@@ -137,8 +134,8 @@ class Worker:
         }
         left = False
         for item in items:
-            if item.kind == work.CANCEL:
-                left |= not await self._cancel(item)
+            if item.kind != work.PLACEMENT:
+                left |= not await (self._cancel(item) if item.kind == work.CANCEL else self._renew(item))
                 continue
             placement = item.payload.job_placement
             names = {(placement.spec.job_id, placement.attempt), (placement.spec.job_id, 0)}
@@ -197,6 +194,18 @@ class Worker:
     async def _cancel(self, item: Work) -> bool:
         cancel = item.payload.job_cancel
         request = CancelJobRequest(job_id=cancel.job_id, attempt=cancel.attempt, reason=cancel.reason)
+        with contextlib.suppress(RequestRefusedError):
+            if await self._ask_compute(request) is None:
+                return False
+        await self._finish(item)
+        return True
+
+    async def _renew(self, item: Work) -> bool:
+        """Compute takes a longer lease, or does not hold the job any more: both settle it."""
+        lease = item.payload.job_lease
+        request = RenewLeaseRequest(
+            job_id=lease.job_id, attempt=lease.attempt, lease_end_seconds=lease.lease_end_seconds
+        )
         with contextlib.suppress(RequestRefusedError):
             if await self._ask_compute(request) is None:
                 return False

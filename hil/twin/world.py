@@ -128,7 +128,8 @@ class World:
             new_id=self._ids(GROUND),
             connector=self.hub.connector(GROUND, SUBSCRIPTIONS),
         )
-        self._ring = seeded_ring(seed, designs)
+        # One for each: a list of keys reaches every satellite in its own time.
+        self._rings = {name: seeded_ring(seed, designs) for name in designs}
         self._zmq: zmq.Context[Any] = zmq.Context(io_threads=0)
         self._incarnations = itertools.count(1)
 
@@ -190,7 +191,7 @@ class World:
         attachments: dict[str, object] = {
             "plant": self.link,
             "signing.key": SigningKey.from_seed(self.settings.seed, satellite),
-            "signing.ring": self._ring,
+            "signing.ring": self._rings[satellite],
             **{f"backhaul.{link}": Way(self.hub, partial(self.plant.link, satellite, link)) for link in LINKS},
         }
         environment = DeviceEnvironment(

@@ -21,7 +21,7 @@ from flight.gateway.worker import Worker
 from flight.hal import DeviceEnvironment
 from flight.meter import NullMeter
 from flight.service import Service, command
-from skyrack import virtual
+from skyrack import orders, virtual
 from skyrack.backhaul import OFFLINE, LinkState, Will, down_topic, state_topic, up_topic
 from skyrack.backhaul.memory import Impairments, MemoryHub, Way
 from skyrack.clock import MissionClock
@@ -31,7 +31,7 @@ from skyrack.files import shipped
 from skyrack.satellite import load_constellation
 from skyrack.signing import Right, SigningKey, seeded_ring
 from skyrack.v1 import backhaul_pb2
-from skyrack.v1.backhaul_pb2 import Payload, SignedFrame, Telecommand
+from skyrack.v1.backhaul_pb2 import Order, Payload, SignedFrame, Telecommand
 from skyrack.v1.common_pb2 import CommandResult, Event, Severity
 from skyrack.v1.compute_pb2 import CancelJobRequest, ComputeStatus, PlaceJobRequest, SetDrainRequest
 from skyrack.v1.gateway_pb2 import SendDownRequest
@@ -167,8 +167,13 @@ class Setup:
             "request": drain.SerializeToString(),
             **fields,
         }
-        command = Telecommand(**values)
-        await self.ground.send(SATELLITE, STREAM_STATUS, Payload(telecommand=command).SerializeToString())
+        order = orders.telecommand_order(SATELLITE, Telecommand(**values), signed_seconds=START)
+        await self.order(order)
+
+    async def order(self, order: Order, *signers: str) -> None:
+        """Send an order; by default the ground signs it."""
+        signed = orders.sign(order, *(SigningKey.from_seed(1, name) for name in signers or ("ground",)))
+        await self.ground.send(SATELLITE, STREAM_STATUS, Payload(order=signed).SerializeToString())
 
 
 def fly(
@@ -213,7 +218,7 @@ def test_a_telecommand_is_carried_out_once_and_reported(impairments: Impairments
         ({"method": "Explode"}, "FAILED", "no command 'Explode'"),
         ({"method": "PlaceJob"}, "FAILED", "no command 'PlaceJob'"),
         ({"request": b"\xff\xff"}, "FAILED", "not a SetDrainRequest"),
-        ({"not_after_seconds": START - 1}, "EXPIRED", "after its end"),
+        ({"not_after_seconds": START - 1}, "EXPIRED", "mission time ago"),
     ],
 )
 def test_a_telecommand_that_makes_no_sense_is_reported_and_not_passed_on(
@@ -234,7 +239,9 @@ def test_a_telecommand_that_makes_no_sense_is_reported_and_not_passed_on(
 def place(job_id: str, package: bytes = b"", sha256: bytes | None = None) -> Payload:
     spec = JobSpec(job_id=job_id, command=["run"], package_bytes=len(package))
     spec.package_sha256 = hashlib.sha256(package).digest() if sha256 is None else sha256
-    return Payload(job_placement=JobPlacement(spec=spec, attempt=1, lease_end_seconds=START + 5000))
+    signed = orders.sign(orders.job_order(spec, signed_seconds=START), SigningKey.from_seed(1, "ground"))
+    placement = JobPlacement(signed_order=signed.SerializeToString(), attempt=1, lease_end_seconds=START + 5000)
+    return Payload(job_placement=placement)
 
 
 def chunks(job_id: str, package: bytes, sha256: bytes | None = None) -> list[Payload]:

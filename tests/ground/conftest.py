@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ground.segment import SUBSCRIPTIONS, GroundSegment, GroundSettings
-from skyrack import files
+from skyrack import files, orders
 from skyrack.backhaul import Connector, LinkState, down_topic, up_topic
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import Clock, MissionClock
@@ -145,18 +145,29 @@ class FakeSatellite:
         payload = backhaul_pb2.Payload.FromString(item.payload)
         kind = payload.WhichOneof("kind")
         if kind == "job_placement":
-            self.placements.append(payload.job_placement)
+            placement = payload.job_placement
+            placement.spec.CopyFrom(self._believed(placement.signed_order).job)
+            self.placements.append(placement)
             if not self.is_silent:
-                self._start(self._work(payload.job_placement))
+                self._start(self._work(placement))
+        elif kind == "order":
+            self._take_order(self._believed(payload.order.SerializeToString()))
         elif kind == "file_chunk":
             chunk = payload.file_chunk
             self.packages.setdefault(chunk.job_id, {})[chunk.offset_bytes] = chunk.data
-        elif kind == "job_cancel":
-            self.cancels.append(payload.job_cancel)
-        elif kind == "telecommand":
-            self.commands.append(payload.telecommand)
+
+    def _believed(self, data: bytes) -> backhaul_pb2.Order:
+        ring = self.ring or seeded_ring(SEED, NAMES)
+        return orders.verify(data, ring, now=self.clock.now(), destination=self.name).order
+
+    def _take_order(self, order: backhaul_pb2.Order) -> None:
+        kind = orders.kind_of(order)
+        if kind == orders.CANCEL:
+            self.cancels.append(order.job_cancel)
+        elif kind == orders.TELECOMMAND:
+            self.commands.append(order.telecommand)
             if not self.is_silent:
-                self._start(self._obey(payload.telecommand))
+                self._start(self._obey(order.telecommand))
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -314,7 +325,7 @@ def postgresql(requires_tool: Callable[[str], str]) -> Iterator[Any]:
     """A PostgreSQL server of the tests' own, running."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'skyrack[postgresql]'")
     # Not in tmp_path: another user than this one must be able to reach it.
-    directory = Path(tempfile.mkdtemp(prefix="skyrack-postgresql-", dir="/tmp"))  # noqa: S108
+    directory = Path(tempfile.mkdtemp(prefix="skyrack-postgresql-", dir="/tmp"))
     server = _beside("server").PostgresqlServer(directory, requires_tool)
     try:
         server.start()

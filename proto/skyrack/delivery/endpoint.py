@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from skyrack.clock import Clock
 from skyrack.database import Connection, Storage, StorageError
@@ -20,6 +20,9 @@ from skyrack.delivery.settings import MAXIMUM_ITEM_BYTES, DeliverySettings
 from skyrack.signing import KeyRing, Right, SigningKey
 from skyrack.v1.backhaul_pb2 import Frame
 from skyrack.v1.options_pb2 import STREAM_STATUS
+
+if TYPE_CHECKING:
+    from skyrack.delivery.blocks.exchange import FileExchange
 
 C = TypeVar("C", bound=Connection)
 
@@ -54,11 +57,13 @@ class Endpoint(Generic[C]):
         self.name = name
         self.settings = settings or DeliverySettings()
         self.counters = EndpointCounters()
-        self.codec = FrameCodec(name, key, ring, peer_right)
+        self.codec = FrameCodec(name, key, ring, peer_right, clock.now)
         self.peers: dict[str, Peer] = {}
         self.identity = store.Identity(0, 0)
         self.clock = clock
         self.database = database
+        self.files: FileExchange | None = None
+        """Sends and takes payload files, where there is one."""
         self.schedule: Callable[[float], None] = lambda _: None
         """Set by a session: wakes its pump at a loop time."""
         self._on_item = on_item

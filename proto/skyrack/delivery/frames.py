@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 from google.protobuf.message import DecodeError
@@ -36,11 +37,12 @@ class FrameRefusedError(Exception):
 class FrameCodec:
     """Signs what ``name`` sends, and lets through only what a known key signed for ``name``."""
 
-    def __init__(self, name: str, key: SigningKey, ring: KeyRing, peer_right: Right) -> None:
+    def __init__(self, name: str, key: SigningKey, ring: KeyRing, peer_right: Right, now: Callable[[], float]) -> None:
         self._name = name
         self._key = key
         self._ring = ring
         self._peer_right = peer_right
+        self._now = now
         self._replay: dict[str, ReplayWindow] = {}
 
     def seal(self, frame: Frame) -> bytes:
@@ -62,7 +64,7 @@ class FrameCodec:
         except DecodeError:
             raise FrameRefusedError(Refusal.MALFORMED, "not a signed frame") from None
         try:
-            entry = self._ring.verify(FRAME, signed.frame, signed.signature, signed.key_id)
+            entry = self._ring.verify(FRAME, signed.frame, signed.signature, signed.key_id, self._now())
         except VerificationError as error:
             raise FrameRefusedError(Refusal.FORGED, str(error)) from None
         try:

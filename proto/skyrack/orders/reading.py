@@ -43,8 +43,10 @@ class OrderRefusedError(Exception):
     ``order`` is what it would have been, as far as it could be read: nobody vouches for it.
     """
 
-    def __init__(self, reason: str, order: Order | None = None) -> None:
+    def __init__(self, reason: str, order: Order | None = None, *, is_late: bool = False) -> None:
         self.order = order
+        self.is_late = is_late
+        """It is refused because its end has passed."""
         super().__init__(reason)
 
 

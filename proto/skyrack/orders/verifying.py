@@ -73,7 +73,8 @@ def authenticate(data: bytes, ring: KeyRing, *, now: float, destination: str = "
         raise OrderRefusedError(f"order {order.order_id} is for {order.destination}, not for {destination}", order)
     if 0 < order.not_after_seconds < now:
         late = now - order.not_after_seconds
-        raise OrderRefusedError(f"order {order.order_id} ended {late:.0f} s of mission time ago", order)
+        reason = f"order {order.order_id} ended {late:.0f} s of mission time ago"
+        raise OrderRefusedError(reason, order, is_late=True)
     if not 0 < len(signed.signatures) <= MAXIMUM_SIGNATURES:
         found = len(signed.signatures)
         reason = f"order {order.order_id} carries {found} signatures, 1 to {MAXIMUM_SIGNATURES} are needed"

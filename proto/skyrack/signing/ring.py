@@ -136,6 +136,23 @@ class KeyRing:
                 return f"a key list without a valid key of right {right!s}: nobody could {loss} any more"
         return ""
 
+    def successor(self, keys: KeyList, now: float) -> KeyRing | None:
+        """The ring that a list makes of this one; ``None`` when it is the one in force.
+
+        Raises:
+            ValueError: it is not a newer list, or whoever believed it could never be told anything again.
+        """
+        ring = KeyRing.from_message(keys)
+        if ring.version == self.version and ring.to_message() == self.to_message():
+            return None
+        if ring.version <= self.version:
+            raise ValueError(f"a key list of version {ring.version}; version {self.version} is in force")
+        problem = ring.problem_at(now)
+        if problem:
+            raise ValueError(problem)
+        ring.revoked = (self.revoked | self._keys.keys()) - {entry.key_id for entry in ring}
+        return ring
+
     def to_message(self) -> KeyList:
         """The list as it goes over the link."""
         keys = [
