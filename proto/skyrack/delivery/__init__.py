@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from skyrack.delivery.endpoint import Endpoint
 from skyrack.delivery.frames import Refusal
+from skyrack.delivery.inboxes import received_all_before
 from skyrack.delivery.intake import ItemHandler, RejectItemError
 from skyrack.delivery.ledger import ReceivedLedger, SentLedger, reconcile
 from skyrack.delivery.link import Link
@@ -25,6 +26,7 @@ from skyrack.delivery.settings import (
     DeliverySettings,
     StreamPolicy,
     stream_name,
+    stream_named,
 )
 from skyrack.delivery.store import OutboxFullError
 
@@ -45,6 +47,8 @@ __all__ = [
     "Sent",
     "SentLedger",
     "StreamPolicy",
+    "received_all_before",
     "reconcile",
     "stream_name",
+    "stream_named",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from skyrack.database import Connection
-from skyrack.delivery.receiver import Inbox
+from skyrack.delivery.receiver import Delivered, Inbox
 from skyrack.delivery.sequences import SequenceSet
 
 _EPOCHS_KEPT: Final = 4
@@ -43,6 +43,15 @@ def load_inbox(connection: Connection, source: str, stream: int, epoch: int) -> 
             {**key, "epoch": old},
         )
     return Inbox()
+
+
+def received_all_before(connection: Connection, item: Delivered) -> bool:
+    """Whether all that the item's sender said before it, in its stream, has been taken or given up."""
+    row = connection.execute(
+        "SELECT floor FROM delivery_received WHERE source = :source AND stream = :stream AND epoch = :epoch",
+        {"source": item.source, "stream": item.stream, "epoch": item.epoch},
+    ).fetchone()
+    return row is not None and row[0] >= item.sequence - 1
 
 
 def save_inbox(connection: Connection, source: str, stream: int, epoch: int, inbox: Inbox) -> None:

@@ -54,6 +54,13 @@ def stream_name(stream: int) -> str:
     return policy.name if policy else Stream.Name(stream).removeprefix("STREAM_").lower()
 
 
+def stream_named(name: str) -> int:
+    """The stream of that name. Raises ``KeyError`` when there is none."""
+    return next((stream for stream, policy in POLICIES.items() if policy.name == name), 0) or Stream.Value(
+        f"STREAM_{name.upper()}"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
     """Sizes in bytes; times in seconds of the event loop, which beside a real link is wall time."""
