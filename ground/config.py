@@ -22,10 +22,21 @@ class GroundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     clock_file: str = ""
     # A constellation file, or the name of a shipped one.
     constellation: str
+    # mqtt://host:1883, or mqtts://host:8883 for TLS.
     broker: str = "mqtt://127.0.0.1:1883"
+    # PEM files for mqtts: whom the broker's certificate must be signed by (empty: whom this machine believes), and
+    # the certificate that the ground shows.
+    broker_ca: str = ""
+    broker_certificate: str = ""
+    broker_key: str = ""
     http_host: str = "127.0.0.1"
     # 0 takes any free port.
     http_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    # Further host names under which people reach it, as a reverse proxy passes them on.
+    http_names: tuple[str, ...] = ()
+    # PEM files; with both, the interface speaks HTTPS.
+    tls_certificate: str = ""
+    tls_key: str = ""
     # The ground's private key; made at the first start.
     key_file: str = ""
     # Public keys that are believed, as `skyrack up` or `signing.provision` writes them.
@@ -47,6 +58,9 @@ def load_config(path: Path) -> GroundConfig:
         FileError: the file cannot be used; the message says why.
     """
     config = files.load(path, GroundConfig)
+    if bool(config.tls_certificate) != bool(config.tls_key):
+        key = "tls_key" if config.tls_certificate else "tls_certificate"
+        raise files.FileError(path, "HTTPS needs both tls_certificate and tls_key", key=key, value="")
     base = path.resolve().parent
     state_dir = (base / config.state_dir).resolve()
 
@@ -64,4 +78,9 @@ def load_config(path: Path) -> GroundConfig:
         keyring_file=absolute(config.keyring_file, state_dir / "keys" / "keys.json"),
         address_file=absolute(config.address_file, state_dir / "ground.json"),
         log_file=absolute(config.log_file),
+        tls_certificate=absolute(config.tls_certificate),
+        tls_key=absolute(config.tls_key),
+        broker_ca=absolute(config.broker_ca),
+        broker_certificate=absolute(config.broker_certificate),
+        broker_key=absolute(config.broker_key),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from ground.client import GroundError, SkyrackClient, UnreachableError, find_gro
 from ground.intake import RESULT_LIMIT_BYTES
 from skyrack import archive, jobfile
 
-__all__ = ["as_json", "asking", "at_ground", "cancel", "fetch", "jobs", "submit", "user"]
+__all__ = ["as_json", "asking", "at_ground", "cancel", "fetch", "jobs", "submit"]
 
 _WAIT_SECONDS: Final = 20.0
 
@@ -40,14 +39,6 @@ def asking(url: str) -> Iterator[SkyrackClient]:
         raise
 
 
-def user() -> str:
-    """Who submits."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return "unknown"
-
-
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--id", "job_id", default="", help="Id of the job; the same again changes nothing. [default: made up]")
@@ -64,7 +55,7 @@ def submit(files: tuple[Path, ...], job_id: str, wait: bool, is_json: bool, url:
     packages = [jobfile.package(path) for path in files]
     with asking(url) as client:
         records = [
-            client.submit(spec, package, job_id or f"{spec.name[:56]}-{secrets.token_hex(3)}", user())
+            client.submit(spec, package, job_id or f"{spec.name[:56]}-{secrets.token_hex(3)}")
             for spec, package in packages
         ]
         if wait:

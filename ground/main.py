@@ -16,9 +16,12 @@ from pathlib import Path
 
 import uvicorn
 
-from ground.api import make_app
+from ground.access import TokenBook
+from ground.api import Keeper, make_app
+from ground.audit import Audit
 from ground.config import GroundConfig, load_config
 from ground.segment import SUBSCRIPTIONS, GroundSegment, GroundSettings
+from ground.store import access_schema
 from skyrack import logging
 from skyrack.backhaul.mqtt import mqtt_connector
 from skyrack.clock import Anchor, MissionClock
@@ -97,9 +100,14 @@ def run(path: Path) -> None:
 async def _serve(segment: GroundSegment, config: GroundConfig) -> None:
     listener = _listen(config)
     await segment.open()
+    await access_schema.make(segment.database)
+    book = await TokenBook.open(segment.database, segment.clock, Path(config.state_dir))
+    keeper = Keeper(book, Audit(segment.database, segment.clock))
     settings = uvicorn.Config(
-        make_app(segment, config.instance, config.http_host),
+        make_app(segment, config.instance, (config.http_host, *config.http_names), keeper),
         log_config=None,
+        ssl_certfile=config.tls_certificate or None,
+        ssl_keyfile=config.tls_key or None,
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=_GRACE_SECONDS,
@@ -118,7 +126,7 @@ async def _serve(segment: GroundSegment, config: GroundConfig) -> None:
         await asyncio.wait([engine, web, listening], return_when=asyncio.FIRST_COMPLETED)
         listening.cancel()
         if server.listening.is_set():
-            _write_address(address, config.instance, listener)
+            _write_address(address, config, listener, book.local_token)
         await asyncio.wait([engine, web, stopping], return_when=asyncio.FIRST_COMPLETED)
     finally:
         _remove_address(address)
@@ -150,11 +158,20 @@ def _listen(config: GroundConfig) -> socket.socket:
     return listener
 
 
-def _write_address(path: Path, instance: str, listener: socket.socket) -> None:
-    """Tell others how to reach this process; they see the old file or the new one, whole."""
+def _write_address(path: Path, config: GroundConfig, listener: socket.socket, token: str) -> None:
+    """Tell this user's other programs how to reach this process; they see the old file or the new one, whole."""
     host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - from here it is this machine
+    if config.tls_certificate and config.http_names:
+        host = config.http_names[0]  # for which the certificate was made
+    scheme = "https" if config.tls_certificate else "http"
+    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    record = {"instance": config.instance, "url": url, "pid": os.getpid(), "token": token}
+    if config.tls_certificate:
+        record["ca"] = config.tls_certificate
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    temporary.write_text(json.dumps({"instance": instance, "url": url, "pid": os.getpid()}) + "\n")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(json.dumps(record) + "\n")
     temporary.replace(path)

@@ -10,8 +10,10 @@ __all__ = [
     "JobOutput",
     "JobRecord",
     "JobStep",
+    "NewTokenRecord",
     "SatelliteRecord",
     "TelecommandRecord",
+    "TokenRecord",
 ]
 
 
@@ -159,3 +161,25 @@ class SatelliteRecord:
     jobs_open: int
     next_contact_seconds: float | None
     outbox_items: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A token, without its secret."""
+
+    token_id: str
+    name: str
+    role: str
+    created_seconds: float
+    # 0 for one that does not end.
+    end_seconds: float
+    revoked_seconds: float | None
+    is_valid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewTokenRecord:
+    """A token that was just made; the secret is shown this once."""
+
+    secret: str
+    token: TokenRecord

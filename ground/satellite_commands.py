@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from ground import present
-from ground.job_commands import as_json, asking, at_ground, user
+from ground.job_commands import as_json, asking, at_ground
 from skyrack.dictionary import build_request, command_named, telemetry_fields
 from skyrack.errors import UserError
 from skyrack.files import suggest
@@ -109,7 +109,6 @@ def send(
         "method": command.name,
         "service": service,
         "arguments": values,
-        "submitter": user(),
         "lifetime_seconds": lifetime or 0,
     }
     out = present.console()

@@ -6,12 +6,26 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query, Request, Security
+from fastapi.security import APIKeyCookie, HTTPBearer, SecurityScopes
 from pydantic import BaseModel, ConfigDict
 
+from ground.access import Person, Role, person_of, require
 from ground.segment import GroundSegment
 
-__all__ = ["Limit", "Model", "Revision", "Segment", "Wait", "newer"]
+__all__ = [
+    "Admin",
+    "Limit",
+    "Model",
+    "Operator",
+    "Researcher",
+    "Revision",
+    "Segment",
+    "Viewer",
+    "Wait",
+    "about",
+    "newer",
+]
 
 T = TypeVar("T")
 
@@ -33,6 +47,38 @@ def _segment_of(request: Request) -> GroundSegment:
 
 # The open segment, as an argument of a route.
 Segment = Annotated[GroundSegment, Depends(_segment_of)]
+
+_BEARER = HTTPBearer(
+    scheme_name="token", description="A token of `skyrack tokens new`; the scopes are roles.", auto_error=False
+)
+_SESSION = APIKeyCookie(
+    name="skyrack-PORT", scheme_name="session", description="What `/?token=…` gives to browsers.", auto_error=False
+)
+
+
+def _allowed(
+    request: Request,
+    needed: SecurityScopes,
+    _bearer: Annotated[object, Depends(_BEARER)],
+    _session: Annotated[object, Depends(_SESSION)],
+) -> Person:
+    """The guard found out who asks; here it is decided whether they may."""
+    person = person_of(request)
+    for role in needed.scopes:
+        require(person, Role(role))
+    return person
+
+
+# Who asks, as an argument of a route. It declares the role that the route needs: every route takes one of these.
+Viewer = Annotated[Person, Security(_allowed, scopes=[Role.VIEWER.value])]
+Researcher = Annotated[Person, Security(_allowed, scopes=[Role.RESEARCHER.value])]
+Operator = Annotated[Person, Security(_allowed, scopes=[Role.OPERATOR.value])]
+Admin = Annotated[Person, Security(_allowed, scopes=[Role.ADMIN.value])]
+
+
+def about(request: Request, subject: str) -> None:
+    """Say what a request is about, in the words in which the audit log shall hold it."""
+    request.state.subject = subject
 
 
 async def newer(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from ground.api.common import Limit, Segment, Wait, newer
+from ground.api.common import Limit, Segment, Viewer, Wait, newer
 from ground.records import EventRecord
 from skyrack.errors import UserError
 from skyrack.v1.common_pb2 import Severity
@@ -33,6 +33,7 @@ def severity_number(name: str) -> int:
 @router.get("/v1/events")
 async def list_events(
     segment: Segment,
+    _: Viewer,
     after_id: Annotated[int, Query(ge=-1, lt=1 << 62, description="Only events after this one")] = -1,
     limit: Limit = 100,
     satellite: str = "",

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ground import metrics
-from ground.api.common import Segment
+from ground.api.common import Segment, Viewer
 
 __all__ = ["router"]
 
@@ -34,7 +34,7 @@ async def get_metrics(segment: Segment) -> Response:
 
 
 @router.get("/v1/ledger")
-async def get_ledger(segment: Segment) -> dict[str, Any]:
+async def get_ledger(segment: Segment, _: Viewer) -> dict[str, Any]:
     """What the ground's side of delivery says of all streams."""
     sent, received = await segment.ledgers()
     return {"sent": sent, "received": received}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from ground.api.common import Limit, Model, Revision, Segment, Wait, newer
+from ground.api.common import Limit, Model, Researcher, Revision, Segment, Viewer, Wait, about, newer
 from ground.records import JobRecord
 from skyrack.errors import UserError
 from skyrack.jobfile import PACKAGE_LIMIT_BYTES
@@ -35,7 +35,6 @@ class JobSubmission(Model):
     resources: Resources
     package_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     package_bytes: int = Field(ge=1, le=PACKAGE_LIMIT_BYTES)
-    submitter: str = Field("", max_length=64)
     priority: int = Field(50, ge=0, le=100)
     lifetime_seconds: float = Field(0, ge=0, allow_inf_nan=False, description="Until its deadline; 0 is none")
     grace_seconds: float = Field(10, ge=0, le=3600, allow_inf_nan=False)
@@ -61,7 +60,7 @@ class Cancellation(Model):
 
 
 @router.put("/v1/packages/{sha256}", status_code=204)
-async def put_package(sha256: str, request: Request, segment: Segment) -> None:
+async def put_package(sha256: str, request: Request, segment: Segment, _: Researcher) -> None:
     """Keep a package: the body, whose SHA-256 the address names."""
     content = bytearray()
     async for piece in request.stream():
@@ -74,14 +73,18 @@ async def put_package(sha256: str, request: Request, segment: Segment) -> None:
 
 
 @router.put("/v1/jobs/{job_id}")
-async def submit_job(job_id: str, submission: JobSubmission, segment: Segment) -> JobRecord:
+async def submit_job(
+    job_id: str, submission: JobSubmission, segment: Segment, person: Researcher, request: Request
+) -> JobRecord:
     """Submit a job under an id of the client's choice; the same again changes nothing."""
-    return await segment.submit(submission.spec(job_id))
+    about(request, f"{job_id}: {submission.name}")
+    return await segment.submit(submission.spec(job_id), submitter=person.name)
 
 
 @router.get("/v1/jobs")
 async def list_jobs(
     segment: Segment,
+    _: Viewer,
     limit: Limit = 200,
     *,
     only_open: bool = False,
@@ -98,7 +101,9 @@ async def list_jobs(
 
 
 @router.get("/v1/jobs/{job_id}")
-async def get_job(job_id: str, segment: Segment, after_revision: Revision = -1, wait_seconds: Wait = 0) -> JobRecord:
+async def get_job(
+    job_id: str, segment: Segment, _: Viewer, after_revision: Revision = -1, wait_seconds: Wait = 0
+) -> JobRecord:
     """A job with its history."""
     return await newer(
         segment, lambda: segment.job(job_id), lambda record: record.revision > after_revision, wait_seconds
@@ -106,12 +111,15 @@ async def get_job(job_id: str, segment: Segment, after_revision: Revision = -1, 
 
 
 @router.post("/v1/jobs/{job_id}/cancel")
-async def cancel_job(job_id: str, cancellation: Cancellation, segment: Segment) -> JobRecord:
+async def cancel_job(
+    job_id: str, cancellation: Cancellation, segment: Segment, _: Researcher, request: Request
+) -> JobRecord:
     """Stop a job and end it as cancelled."""
+    about(request, f"{job_id}: {cancellation.reason}")
     return await segment.cancel(job_id, cancellation.reason)
 
 
 @router.get("/v1/jobs/{job_id}/result", response_class=Response)
-async def get_job_result(job_id: str, segment: Segment) -> Response:
+async def get_job_result(job_id: str, segment: Segment, _: Viewer) -> Response:
     """The tar of a job's outputs."""
     return Response(await segment.result(job_id), media_type="application/x-tar")

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from ground.access import ForbiddenError
 from ground.errors import ConflictError, UnknownError
 from skyrack.database import StorageError
 from skyrack.errors import UserError
@@ -16,6 +17,7 @@ from skyrack.errors import UserError
 __all__ = ["add_problem_handlers", "problem"]
 
 _STATUSES: tuple[tuple[type[Exception], int, str], ...] = (
+    (ForbiddenError, 403, "refused"),
     (UnknownError, 404, "not found"),
     (ConflictError, 409, "conflict"),
     (UserError, 422, "bad input"),
@@ -33,19 +35,23 @@ def problem(status: int, title: str, detail: str) -> Response:
 def add_problem_handlers(app: FastAPI) -> None:
     """Answer every error of the ground with its problem details."""
 
+    def answer(request: Request, status: int, title: str, detail: str) -> Response:
+        request.state.problem = detail  # for the audit log
+        return problem(status, title, detail)
+
     def handler(status: int, title: str) -> Callable[[Request, Exception], Response]:
-        return lambda _, error: problem(status, title, str(error))
+        return lambda request, error: answer(request, status, title, str(error))
 
     for kind, status, title in _STATUSES:
         app.add_exception_handler(kind, handler(status, title))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         sentences = [
             f"{'.'.join(map(str, item['loc'][1:])) or item['loc'][0]}: {item['msg']}" for item in error.errors()
         ]
-        return problem(422, "bad input", "; ".join(sentences))
+        return answer(request, 422, "bad input", "; ".join(sentences))
 
     @app.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, "refused", str(error.detail))
+    async def refused(request: Request, error: HTTPException) -> Response:
+        return answer(request, error.status_code, "refused", str(error.detail))

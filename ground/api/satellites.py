@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from ground import telemetry
-from ground.api.common import Segment
+from ground.telemetry import values as telemetry
+from ground.api.common import Segment, Viewer
 from ground.records import SatelliteRecord
 
 __all__ = ["router"]
@@ -14,12 +14,12 @@ router = APIRouter(tags=["satellites"])
 
 
 @router.get("/v1/satellites")
-async def list_satellites(segment: Segment) -> list[SatelliteRecord]:
+async def list_satellites(segment: Segment, _: Viewer) -> list[SatelliteRecord]:
     """What is known of each satellite, by name."""
     return await segment.satellites()
 
 
 @router.get("/v1/satellites/{satellite}/telemetry")
-async def get_latest_telemetry(satellite: str, segment: Segment) -> list[telemetry.TelemetryValue]:
+async def get_latest_telemetry(satellite: str, segment: Segment, _: Viewer) -> list[telemetry.TelemetryValue]:
     """The newest value of every field."""
     return telemetry.values(segment, satellite)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field
 
-from ground.api.common import Limit, Model, Revision, Segment, Wait, newer
+from ground.api.common import Limit, Model, Operator, Revision, Segment, Viewer, Wait, about, newer
 from ground.records import TelecommandRecord
 from skyrack.dictionary import build_request, command_named
 
@@ -21,13 +21,17 @@ class TelecommandSubmission(Model):
     method: str
     service: str = ""
     arguments: dict[str, str] = Field(default_factory=dict)
-    submitter: str = Field("", max_length=64)
     lifetime_seconds: float = Field(0, ge=0, allow_inf_nan=False)
 
 
 @router.put("/v1/telecommands/{command_id}")
-async def send_telecommand(command_id: str, submission: TelecommandSubmission, segment: Segment) -> TelecommandRecord:
+async def send_telecommand(
+    command_id: str, submission: TelecommandSubmission, segment: Segment, person: Operator, request: Request
+) -> TelecommandRecord:
     """Send a command under an id of the client's choice; the same again changes nothing."""
+    about(
+        request, f"{command_id}: {submission.satellite} {submission.service}.{submission.method} {submission.arguments}"
+    )
     command = command_named(submission.method)
     return await segment.send(
         submission.satellite,
@@ -35,20 +39,22 @@ async def send_telecommand(command_id: str, submission: TelecommandSubmission, s
         build_request(command, submission.arguments),
         service=submission.service,
         command_id=command_id,
-        submitter=submission.submitter,
+        submitter=person.name,
         lifetime_seconds=submission.lifetime_seconds,
     )
 
 
 @router.get("/v1/telecommands")
-async def list_telecommands(segment: Segment, limit: Limit = 200, satellite: str = "") -> list[TelecommandRecord]:
+async def list_telecommands(
+    segment: Segment, _: Viewer, limit: Limit = 200, satellite: str = ""
+) -> list[TelecommandRecord]:
     """The newest telecommands, newest last."""
     return await segment.telecommands(limit, satellite)
 
 
 @router.get("/v1/telecommands/{command_id}")
 async def get_telecommand(
-    command_id: str, segment: Segment, after_revision: Revision = -1, wait_seconds: Wait = 0
+    command_id: str, segment: Segment, _: Viewer, after_revision: Revision = -1, wait_seconds: Wait = 0
 ) -> TelecommandRecord:
     """A telecommand with its stages."""
     return await newer(

@@ -97,7 +97,7 @@ async def demonstrate(
             # Jobs that are submitted before all satellites are known would all go to the first.
             await until(lambda view: bool(view.satellites) and all(map(_is_nominal, view.satellites)))
             for number, (path, (spec, package)) in enumerate(zip(demo.jobs, packages, strict=True), start=1):
-                await asyncio.to_thread(client.submit, spec, package, f"{path.parent.name}-{number}", "run")
+                await asyncio.to_thread(client.submit, spec, package, f"{path.parent.name}-{number}")
             view = await until(lambda view: len(view.jobs) == len(packages) and all(map(is_settled, view.jobs)))
             if failing.done():
                 return Outcome(view, {}, {}, failing.result())

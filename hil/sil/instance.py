@@ -95,6 +95,7 @@ class Instance:
     def write_record(self, record: InstanceRecord) -> None:
         """Replace ``instance.json`` in one step."""
         temporary = self.record_path.with_suffix(".tmp")
+        temporary.touch(mode=0o600)  # the ground's address holds a token
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
         temporary.replace(self.record_path)
 

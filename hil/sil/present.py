@@ -32,7 +32,7 @@ def say_up(record: InstanceRecord, *, as_json: bool) -> None:
         return
     console = Console()
     console.print(f"[bold]{record.name}[/] is up: {record.constellation} at {record.rate:g}x")
-    console.print(f"  ground   {record.ground_url}")
+    console.print(f"  console  {record.ground_url}")
     console.print(f"  broker   {record.broker_url}")
     for satellite, url in record.metrics.items():
         console.print(f"  metrics  {url}  ({satellite})")

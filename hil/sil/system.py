@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flight.board import Board, write_board
+from ground.client import address_in
 from hil.sil.instance import Instance, InstanceRecord
 from hil.sil.ports import free_ports
 from hil.supervisor import Program
@@ -112,8 +113,8 @@ class System:
         return programs
 
     def ground_url(self) -> str:
-        """Address of the ground that runs."""
-        return str(json.loads(self.ground_address_file.read_text())["url"])
+        """Address of the ground that runs, with the token that lets this user in."""
+        return str(address_in(self.ground_address_file))
 
     def note_mission_time(self, clock: Clock) -> None:
         """Remember the present, so that the next run of this instance goes on from there."""

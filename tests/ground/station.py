@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from ground.client import Address, address_in
 from skyrack.backhaul import OFFLINE, Will, state_topic, up_topic
 from skyrack.backhaul.mqtt import mqtt_connector
 from skyrack.clock import Anchor, MissionClock, write_anchor
@@ -98,7 +98,7 @@ class Station:
         address.unlink(missing_ok=True)
         self._start("ground", [sys.executable, "-m", "ground", "--config", str(self.config)])
         eventually(lambda: address.exists() or self.processes["ground"].poll() is not None, "the ground is up")
-        return str(json.loads(address.read_text())["url"])
+        return str(address_in(address))
 
     def start_satellites(self) -> None:
         ready = threading.Event()
@@ -135,7 +135,14 @@ class Station:
         return process.wait(_WAIT_SECONDS)
 
     def get(self, url: str, path: str, **params: Any) -> Any:
-        return httpx.get(url + path, params=params, timeout=30, trust_env=False).json()
+        with self.http(url) as http:
+            return http.get(path, params=params).json()
+
+    def http(self, url: str) -> httpx.Client:
+        """Asks the ground whose address, with a token, is given."""
+        address = Address.parse(url)
+        headers = {"Authorization": f"Bearer {address.token}"}
+        return httpx.Client(base_url=address.url, headers=headers, timeout=30, trust_env=False)
 
     def close(self) -> None:
         self._stop()

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ground.client import address_in
 from skyrack.cli import main
 
 BROKERS = ("amqtt", "mosquitto")
@@ -21,7 +22,7 @@ PACKAGE = b"a package" * 2000
 SHA256 = hashlib.sha256(PACKAGE).hexdigest()
 
 
-def put_job(url: str, job_id: str) -> None:
+def put_job(station: Any, url: str, job_id: str) -> None:
     job = {
         "name": "digits",
         "command": ["python3", "train.py"],
@@ -29,7 +30,7 @@ def put_job(url: str, job_id: str) -> None:
         "package_sha256": SHA256,
         "package_bytes": len(PACKAGE),
     }
-    with httpx.Client(base_url=url, trust_env=False, timeout=10) as http:
+    with station.http(url) as http:
         http.put(f"/v1/packages/{SHA256}", content=PACKAGE).raise_for_status()
         http.put(f"/v1/jobs/{job_id}", json=job).raise_for_status()
 
@@ -60,7 +61,7 @@ def test_no_accepted_job_is_lost_when_the_ground_is_killed_again_and_again(stati
         while not stop.is_set():
             job_id = f"job-{number}"
             try:
-                put_job(url[0], job_id)
+                put_job(station, url[0], job_id)
             except httpx.HTTPError:
                 continue  # the same id again, as a client does
             accepted.append(job_id)
@@ -89,10 +90,10 @@ def test_a_killed_broker_costs_time_and_nothing_else(station: Any) -> None:
     url = station.start_ground()
     station.start_satellites()
     for number in range(4):
-        put_job(url, f"before-{number}")
+        put_job(station, url, f"before-{number}")
     station.kill("broker")
     for number in range(4):
-        put_job(url, f"while-{number}")
+        put_job(station, url, f"while-{number}")
     station.start_broker()
     records = station.eventually(lambda: all_settled(station, url), "all jobs are over", 90)
     assert len(records) == 8
@@ -213,7 +214,7 @@ def test_what_a_person_does(
     assert "broken.toml" in err
     assert "power_watts" in err
     assert "-300" in err
-    assert len(station.get(json.loads((station.home / "ground.json").read_text())["url"], "/v1/jobs")) == 1
+    assert len(station.get(str(address_in(station.home / "ground.json")), "/v1/jobs")) == 1
 
     station.kill("ground")
     code, _, err = skyrack(capsys, "jobs")

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ground.client import SkyrackClient, UnreachableError
+from ground.client import SkyrackClient, UnreachableError, address_in
 from hil.processes import RUN_VARIABLE, process_table
 from skyrack import files
 
@@ -225,7 +225,7 @@ class Bench:
     # What the ground says.
 
     def client(self) -> SkyrackClient:
-        return SkyrackClient(json.loads((self.home / "ground.json").read_text())["url"])
+        return SkyrackClient(address_in(self.home / "ground.json"))
 
     def ask(self, question: Callable[[SkyrackClient], Any], otherwise: Any = None) -> Any:
         """Ask the ground; while it is away, the answer is ``otherwise``."""
