@@ -79,6 +79,8 @@ class Endpoint(Generic[C]):
         self.identity = await self.database.write(lambda connection: store.begin(connection, self.clock.now()))
         for destination, stream in await self.database.read(store.waiting_streams):
             self.peer(destination).sender.outbox_changed(stream)
+        if self.files is not None:
+            await self.files.open()
 
     def peer(self, name: str) -> Peer:
         """The named peer, known from now on."""
@@ -180,6 +182,8 @@ class Endpoint(Generic[C]):
             await self._take(peer, frame, entry.key_id)
         if not peer.reachable:
             self.link_up(peer)
+        if self.files is not None and (frame.blocks or frame.block_requests):
+            await self.files.take(peer.name, frame)
         if frame.hello:
             await self._answer_hello(peer)
 
@@ -293,6 +297,8 @@ class Endpoint(Generic[C]):
         return await self.database.read(store.totals)
 
     def _contact(self, peer: Peer) -> None:
+        if self.files is not None:
+            self.files.connected(peer.name, asyncio.get_running_loop().time())
         if self._on_contact is not None:
             self._on_contact(peer.name)
 

@@ -17,6 +17,7 @@ from skyrack.delivery.peers import Peer
 from skyrack.delivery.sender import OutboxRow
 from skyrack.delivery.settings import stream_name
 from skyrack.v1.backhaul_pb2 import Frame, Item, Skip
+from skyrack.v1.options_pb2 import STREAM_BULK
 
 _STORAGE_RETRY_SECONDS: Final = 1.0
 
@@ -145,11 +146,26 @@ class Link:
                     endpoint.tell_sent(items)
             now = loop.time()
             due = endpoint.acknowledgement_due(peer, now)
-            if peer.hello or (due is not None and due <= now):
-                await self._publish(backhaul, peer, Frame(), "acknowledgement")
+            requests = endpoint.files.requests(peer.name, now) if endpoint.files is not None else []
+            if peer.hello or requests or (due is not None and due <= now):
+                await self._publish(backhaul, peer, Frame(block_requests=requests), "acknowledgement")
                 due = None
+            next_times += await self._send_blocks(backhaul, peer)
             next_times += [time for time in (due, peer.sender.next_due()) if time is not None]
         return min(next_times)
+
+    async def _send_blocks(self, backhaul: Backhaul, peer: Peer) -> list[float]:
+        """Send one frame of payload blocks, below all else. Returns when to look again, in loop time."""
+        files = self._endpoint.files
+        if files is None:
+            return []
+        frame = await files.frame(peer.name)
+        if frame is not None:
+            await self._publish(backhaul, peer, frame, stream_name(STREAM_BULK))
+            # The next one after whatever has become more urgent.
+            return [asyncio.get_running_loop().time()]
+        due = files.next_due(peer.name)
+        return [] if due is None else [due]
 
     async def _probe(self, backhaul: Backhaul, peer: Peer) -> float:
         """Greet a peer that is said to be out of reach, now and then. Returns the loop time of the next greeting."""

@@ -12,6 +12,9 @@ from skyrack.v1.backhaul_pb2 import Acknowledgement, Frame, Item, SequenceRange
 MAXIMUM_RANGES: Final = 1024
 """Gaps that a stream may have; an item that would open one more is left for its sender to repeat."""
 
+MAXIMUM_REQUESTS: Final = 256
+MAXIMUM_REQUEST_BYTES: Final = 1024
+
 MAXIMUM_SEQUENCE: Final = 1 << 62
 
 
@@ -99,6 +102,10 @@ def check(frame: Frame) -> None:
             raise MalformedFrameError(f"item {item.sequence} is empty")
         if body == "skip" and not item.sequence <= item.skip.last_sequence <= MAXIMUM_SEQUENCE:
             raise MalformedFrameError(f"skip from {item.sequence} to {item.skip.last_sequence} is out of order")
+    if len(frame.block_requests) > MAXIMUM_REQUESTS or any(
+        len(request.wanted) > MAXIMUM_REQUEST_BYTES for request in frame.block_requests
+    ):
+        raise MalformedFrameError("a request for blocks is out of range")
     for acknowledgement in frame.acknowledgements:
         if acknowledgement.cumulative_sequence > MAXIMUM_SEQUENCE or len(acknowledgement.beyond) > MAXIMUM_RANGES:
             raise MalformedFrameError("an acknowledgement is out of range")
