@@ -1,6 +1,6 @@
 """What the ground knows of the satellites now: the latest telemetry, and when each was last heard.
 
-Telemetry is kept as it came and decoded when somebody looks, so that taking a batch in costs little.
+Messages are decoded once, by the pipeline that takes batches in; whoever looks finds the newest of each kind.
 """
 
 from __future__ import annotations
@@ -9,26 +9,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from ground.placement import NodeSize, PlacementSettings, Profile, SatelliteView
 from ground.records import SatelliteRecord
-from skyrack.dictionary import message_type, telemetry
+from ground.telemetry.pipeline import Kind, Latest, SatellitePipeline
+from ground.telemetry.watch import Crossing
+from skyrack.dictionary import telemetry
 from skyrack.satellite import SatelliteFile
 from skyrack.v1 import backhaul_pb2, compute_pb2, executive_pb2, gateway_pb2, navigation_pb2, power_pb2, thermal_pb2
 
 __all__ = ["Latest", "Picture"]
-
-Kind = tuple[str, str, str]
-"""Message type, the service that publishes it, instance key: every service publishes its own Health."""
-
-
-@dataclass(slots=True)
-class Latest:
-    """The newest sample of one kind."""
-
-    mission_time_seconds: float
-    payload: bytes
 
 
 @dataclass(slots=True)
@@ -37,7 +28,6 @@ class _Satellite:
     nodes: tuple[NodeSize, ...] = ()
     heard_seconds: float | None = None
     samples: dict[Kind, Latest] = field(default_factory=dict)
-    decoded: dict[Kind, tuple[Latest, Message]] = field(default_factory=dict)
     rate: float = 0.0
 
 
@@ -52,7 +42,10 @@ class Picture:
             )
             for name, design in designs.items()
         }
-        self.samples_total = 0
+        self.pipelines = {name: SatellitePipeline(name) for name in designs}
+        """What takes in the telemetry of each satellite."""
+        for name, pipeline in self.pipelines.items():
+            self._satellites[name].samples = pipeline.samples
 
     def __contains__(self, satellite: str) -> bool:
         return satellite in self._satellites
@@ -72,35 +65,39 @@ class Picture:
         if known is not None and (known.heard_seconds is None or now > known.heard_seconds):
             known.heard_seconds = now
 
-    def update(self, satellite: str, batch: backhaul_pb2.TelemetryBatch) -> None:
-        """Take the newest of each kind from a batch; batches may come in any order."""
+    def update(self, satellite: str, batch: backhaul_pb2.TelemetryBatch, now: float = 0.0) -> list[Crossing]:
+        """Take a batch that came at ``now`` in, in any order; returns fields whose level changed."""
         known = self._satellites.get(satellite)
         if known is None:
-            return
+            return []
         known.rate = batch.rate
-        samples = known.samples
-        count = 0
-        seen: set[Kind] = set()
-        # The newest stand last: all before them need no second look.
-        for sample in reversed(batch.samples):
-            count += 1
-            kind = (sample.message_type, sample.source, sample.key)
-            if kind in seen:
-                continue
-            seen.add(kind)
-            at = sample.mission_time_seconds
-            latest = samples.get(kind)
-            if latest is None or at >= latest.mission_time_seconds:
-                samples[kind] = Latest(at, sample.payload)
-        self.samples_total += count
+        return self.pipelines[satellite].ingest(batch, now)
+
+    @property
+    def samples_total(self) -> int:
+        """Messages received since the start."""
+        return sum(pipeline.messages for pipeline in self.pipelines.values())
 
     def messages(self, satellite: str) -> Iterator[tuple[str, Latest, Message]]:
-        """(instance key, sample, message) of all kinds, by type and key; what cannot be decoded is left out."""
+        """(instance key, sample, message) of all kinds, by type and key."""
         known = self._satellites[satellite]
         for kind in sorted(known.samples):
             message = self._decoded(known, kind)
             if message is not None:
                 yield kind[2], known.samples[kind], message
+
+    def newest(self, satellite: str, name: str) -> tuple[float, Message] | None:
+        """(mission time, message) of the newest of a type that one service publishes, or None."""
+        known = self._satellites[satellite]
+        message = self._message(known, name)
+        return None if message is None else (known.samples[_kind_of(name)].mission_time_seconds, message)
+
+    def instances(self, satellite: str, name: str) -> list[Message]:
+        """The newest message of each instance of a type: one of each laser terminal."""
+        known = self._satellites[satellite]
+        full_name = telemetry()[name].full_name
+        found = [self._decoded(known, kind) for kind in sorted(known.samples) if kind[0] == full_name]
+        return [message for message in found if message is not None]
 
     def _message(self, known: _Satellite, name: str) -> Message | None:
         """The newest message of a type that one service publishes, once."""
@@ -108,17 +105,7 @@ class Picture:
 
     def _decoded(self, known: _Satellite, kind: Kind) -> Message | None:
         latest = known.samples.get(kind)
-        if latest is None:
-            return None
-        cached = known.decoded.get(kind)
-        if cached is not None and cached[0] is latest:
-            return cached[1]
-        try:
-            message = message_type(kind[0]).FromString(latest.payload)
-        except (KeyError, DecodeError):
-            return None
-        known.decoded[kind] = (latest, message)
-        return message
+        return None if latest is None else latest.message
 
     def view(self, satellite: str, now: float) -> SatelliteView:
         """The satellite as placement sees it."""
