@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Final
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.text_format import MessageToString
 
-from ground import lifecycle
+from ground import lifecycle, receipts
+from ground.connection import Connection
 from ground.placement import PlacementSettings
 from ground.store import archive, events, files, jobs, telecommands
 from skyrack.delivery.intake import RejectItemError
 from skyrack.dictionary import message_type
+from skyrack.signing import KeyRing
 from skyrack.v1 import backhaul_pb2, common_pb2, executive_pb2, job_pb2, options_pb2
 
 __all__ = ["CHUNK_LIMIT_BYTES", "RESULT_LIMIT_BYTES", "take"]
@@ -26,7 +27,13 @@ _LEVELS: Final = {"nominal": common_pb2.SEVERITY_INFO, "yellow": common_pb2.SEVE
 
 
 def take(
-    connection: sqlite3.Connection, source: str, stream: int, data: bytes, now: float, settings: PlacementSettings
+    connection: Connection,
+    source: str,
+    stream: int,
+    data: bytes,
+    now: float,
+    settings: PlacementSettings,
+    ring: KeyRing,
 ) -> backhaul_pb2.Payload:
     """Apply an item; returns it decoded.
 
@@ -44,17 +51,18 @@ def take(
         else:
             archive.add_batch(connection, source, payload.telemetry, data, now)
     elif kind == "job_status":
+        receipts.check(connection, source, payload.job_status, ring, now)
         lifecycle.take_status(connection, source, payload.job_status, now, settings)
     elif kind == "file_chunk":
         _take_chunk(connection, source, payload.file_chunk)
     elif kind == "telecommand_report":
         _take_report(connection, source, payload.telecommand_report)
-    else:
+    elif kind != "open_jobs":  # those are heeded when all that was said before them has come
         raise RejectItemError(f"{source} sent a payload of kind {kind}, which does not come down")
     return payload
 
 
-def _take_report(connection: sqlite3.Connection, source: str, report: backhaul_pb2.TelecommandReport) -> None:
+def _take_report(connection: Connection, source: str, report: backhaul_pb2.TelecommandReport) -> None:
     record = telecommands.load(connection, report.command_id)
     if record is None or record.satellite != source:
         raise RejectItemError(f"{source} reports on telecommand {report.command_id}, which it was never sent")
@@ -64,7 +72,7 @@ def _take_report(connection: sqlite3.Connection, source: str, report: backhaul_p
     telecommands.advance(connection, report.command_id, report.stage, report.reason, at, report.response)
 
 
-def _take_chunk(connection: sqlite3.Connection, source: str, chunk: job_pb2.FileChunk) -> None:
+def _take_chunk(connection: Connection, source: str, chunk: job_pb2.FileChunk) -> None:
     attempt = jobs.attempt(connection, chunk.job_id, chunk.attempt)
     if attempt is None or attempt.satellite != source:
         raise RejectItemError(f"{source} sends a result of job {chunk.job_id}, which it was never given")
@@ -88,7 +96,7 @@ def _take_chunk(connection: sqlite3.Connection, source: str, chunk: job_pb2.File
     files.add_chunk(connection, chunk)
 
 
-def _take_events(connection: sqlite3.Connection, source: str, batch: backhaul_pb2.TelemetryBatch, now: float) -> None:
+def _take_events(connection: Connection, source: str, batch: backhaul_pb2.TelemetryBatch, now: float) -> None:
     for sample in batch.samples:
         try:
             message = message_type(sample.message_type).FromString(sample.payload)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,22 +17,23 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from ground import dispatch, intake, results
+from ground.agreement import Agreement
+from ground.database import Connection, Database, StorageError
 from ground.lifecycle import Note, note
 from ground.orders import Orders
 from ground.picture import Picture
 from ground.placement import PlacementSettings
 from ground.pulse import Pulse
-from ground.store import COMPONENT, STEPS, archive, events, files, jobs, telecommands
+from ground.store import archive, events, files, jobs, migration, telecommands
 from ground.vault import Vault
 from skyrack.backhaul import Connector, down_topic, state_topic, up_topic
 from skyrack.clock import Clock
-from skyrack.database import Database, StorageError
 from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link, OutboxFullError
 from skyrack.logging import get_logger
 from skyrack.satellite import SatelliteFile
 from skyrack.signing import KeyRing, Right, SigningKey
 from skyrack.v1 import backhaul_pb2, common_pb2
-from skyrack.v1.options_pb2 import STREAM_EVENTS
+from skyrack.v1.options_pb2 import STREAM_EVENTS, STREAM_STATUS
 
 __all__ = ["SUBSCRIPTIONS", "GroundCounters", "GroundSettings", "Relay"]
 
@@ -123,14 +123,17 @@ class Relay:
             on_item=self._on_item,
             after_commit=self._after_commit,
             on_refused=self._on_refused,
+            on_contact=self._on_contact,
             settings=delivery or (DeliverySettings() if state_dir else TWIN_SETTINGS),
         )
         self.link = Link(self.endpoint, lambda satellite, _stream: up_topic(satellite))
+        self.agreement = Agreement(self.database, self.orders, self.settings.placement, self.enqueue)
         self.is_closing = False
         self._connector = connector
         self._rng = rng
         self._work = Pulse()
         self._telemetry: dict[tuple[str, int, int, int], backhaul_pb2.TelemetryBatch] = {}
+        self._answers: dict[tuple[str, int, int, int], backhaul_pb2.OpenJobs] = {}
         self._refusals: dict[str, tuple[int, str]] = {}
         self._last_trim = clock.now()
         self._log = get_logger("ground")
@@ -141,7 +144,7 @@ class Relay:
         Raises:
             StorageError: the database cannot be used.
         """
-        await self.database.migrate(COMPONENT, STEPS)
+        await migration.prepare(self.database)
         await self.endpoint.open()
         for satellite in self.picture.names:
             self.endpoint.peer(satellite)
@@ -176,7 +179,7 @@ class Relay:
         self._work.beat()
 
     def enqueue(
-        self, connection: sqlite3.Connection, satellite: str, stream: int, payload: bytes, not_after_seconds: float
+        self, connection: Connection, satellite: str, stream: int, payload: bytes, not_after_seconds: float
     ) -> None:
         """Into the outbox of a satellite, in the caller's transaction."""
         self.endpoint.enqueue(connection, satellite, stream, payload, not_after_seconds=not_after_seconds)
@@ -190,15 +193,23 @@ class Relay:
             for stream in streams:
                 self.endpoint.kick(satellite, stream)
 
-    def _on_item(self, connection: sqlite3.Connection, item: Delivered) -> None:
+    def _on_item(self, connection: Connection, item: Delivered) -> None:
         """In the database's thread, in the transaction that records the item's receipt."""
         payload = intake.take(
-            connection, item.source, item.stream, item.payload, self.clock.now(), self.settings.placement
+            connection,
+            item.source,
+            item.stream,
+            item.payload,
+            self.clock.now(),
+            self.settings.placement,
+            self.orders.ring,
         )
         kind = payload.WhichOneof("kind") or ""
         self.counters.items[kind] += 1
         if kind == "telemetry":
             self._telemetry[item.source, item.stream, item.epoch, item.sequence] = payload.telemetry
+        elif kind == "open_jobs":
+            self._answers[item.source, item.stream, item.epoch, item.sequence] = payload.open_jobs
 
     def _after_commit(self, items: Sequence[Delivered]) -> None:
         now = self.clock.now()
@@ -206,7 +217,11 @@ class Relay:
         for item in items:
             self.picture.heard(item.source, now)
             batch = self._telemetry.pop((item.source, item.stream, item.epoch, item.sequence), None)
-            if batch is None:
+            answer = self._answers.pop((item.source, item.stream, item.epoch, item.sequence), None)
+            if answer is not None:
+                self.agreement.answered(item, answer)
+                self._work.beat()
+            elif batch is None:
                 is_news = True
                 self._work.beat()
             elif item.stream != STREAM_EVENTS:
@@ -221,6 +236,13 @@ class Relay:
         self.counters.refused[kind] += 1
         count, _ = self._refusals.get(kind, (0, ""))
         self._refusals[kind] = (count + 1, detail)
+
+    def _heard(self, satellite: str) -> float | None:
+        return self.picture.heard_seconds(satellite) if satellite in self.picture else None
+
+    def _on_contact(self, satellite: str) -> None:
+        self.agreement.contact(satellite)
+        self._work.beat()
 
     async def _work_loop(self) -> None:
         while True:
@@ -251,6 +273,10 @@ class Relay:
             self.kick(sorted(outcome.placed_on), dispatch.STREAMS)
             if outcome.changed:
                 self.changed.beat()
+        told, is_agreed = await self.agreement.step(now, self._heard)
+        self.kick(sorted(told), [STREAM_STATUS])
+        if is_agreed:
+            self.changed.beat()
         if todo.expected_results and await results.collect(self.database, self.vault, now):
             self.changed.beat()
         if now - self._last_trim >= _HOUR:
@@ -259,7 +285,7 @@ class Relay:
             # After the records: a file may be missed by nobody.
             await self.database.write(lambda connection: self.vault.keep_only(files.wanted(connection)))
 
-    def _trim(self, connection: sqlite3.Connection, now: float) -> None:
+    def _trim(self, connection: Connection, now: float) -> None:
         archive.trim(connection, now - self.settings.archive_seconds)
         events.trim(connection, self.settings.events_maximum)
         files.drop_stray_chunks(connection)
@@ -272,7 +298,7 @@ class Relay:
             return
         refusals, self._refusals = self._refusals, {}
 
-        def transaction(connection: sqlite3.Connection) -> None:
+        def transaction(connection: Connection) -> None:
             for kind, (count, detail) in refusals.items():
                 text = detail if count == 1 else f"{count} times, the last: {detail}"
                 note(connection, Note("frame_refused", common_pb2.SEVERITY_WARNING, text), now, kind=kind)

@@ -13,10 +13,12 @@ from flight.compute.outbox import Outbox
 from flight.compute.store import JobStore, Outgoing, Totals, outgoing_status
 from flight.compute.workdirs import WorkDirs
 from flight.hal import DeviceError, RackNode, WorkReport
+from skyrack import receipts
 from skyrack.archive import ArchiveError
 from skyrack.clock import Clock
 from skyrack.database import StorageError
 from skyrack.jobs import JobCause, JobState
+from skyrack.signing import SigningKey
 from skyrack.v1 import compute_pb2, job_pb2
 
 RETRY_SECONDS = 60.0
@@ -36,13 +38,16 @@ class Jobs:
         dirs: WorkDirs,
         outbox: Outbox,
         nodes: Mapping[str, RackNode],
+        key: SigningKey,
     ) -> None:
+        """``key`` is the satellite's, which vouches for what ran."""
         self._satellite = satellite
         self._clock = clock
         self._store = store
         self._dirs = dirs
         self._outbox = outbox
         self._nodes = nodes
+        self._key = key
         self._all: dict[str, JobRecord] = {}
         self._next_sequence = 1
         self.open: dict[str, JobRecord] = {}
@@ -199,6 +204,8 @@ class Jobs:
                 outgoing_file = await self._collect(record)
             self._count(record, before, report)
             status = status_of(record, self._satellite, self._clock.now(), self._clock.rate)
+            if record.state.final:
+                receipts.attach(status, self._key)
             await self._keep(record, status, outgoing_file)
         self._all[record.job_id] = record
         if record.state.final:

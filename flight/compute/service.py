@@ -16,6 +16,7 @@ from flight.compute.store import JobStore, Outgoing
 from flight.compute.views import job_view, node_status, node_views
 from flight.compute.workdirs import WorkDirs
 from flight.hal import NodeState, RackNode, WorkReport
+from flight.identity import satellite_key
 from flight.service import Service, command, every, subscribe
 from skyrack.jobs import JobCause, JobState
 from skyrack.v1.common_pb2 import CommandResult, Severity
@@ -57,7 +58,8 @@ class ComputeManager(Service):
         self._outbox = Outbox(self._store, self.clock, self.request)
         self._outbox.on_taken = self._on_taken
         dirs, satellite = WorkDirs(base), self.context.satellite
-        self._jobs = Jobs(satellite, self.clock, self._store, dirs, self._outbox, self._nodes)
+        key = satellite_key(satellite, self.context.attachments)
+        self._jobs = Jobs(satellite, self.clock, self._store, dirs, self._outbox, self._nodes, key)
         self._agreement = Agreement(satellite, self.clock, self._store, dirs, self._outbox, self._jobs)
         self._jobs.on_status = self._on_status
         await self._jobs.restore()

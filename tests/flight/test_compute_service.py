@@ -27,6 +27,7 @@ from skyrack.clock import MissionClock
 from skyrack.database import SqliteError
 from skyrack.jobs import JobState, Standing, Verdict, advance, standing_of
 from skyrack.satellite import RackNode, load_constellation
+from skyrack.signing import SigningKey
 from skyrack.v1 import common_pb2, compute_pb2, executive_pb2, gateway_pb2, job_pb2, power_pb2, thermal_pb2
 
 S = JobState
@@ -111,6 +112,7 @@ class Bench:
             meter=NullMeter(),
             state_dir=self.state_dir,
             incarnation=next(self.incarnations),
+            attachments={"signing.key": SigningKey.from_seed(1, "sat")},
         )
         for node in self.design.nodes:
             name = f"node.{node.name}"

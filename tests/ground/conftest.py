@@ -6,24 +6,31 @@ import asyncio
 import hashlib
 import importlib.util
 import random
+import socket
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
+from ground.access import TokenBook
+from ground.api import Keeper, make_app
+from ground.audit import Audit
+from ground.client import Address
 from ground.segment import SUBSCRIPTIONS, GroundSegment, GroundSettings
-from skyrack import files, orders
+from skyrack import files, orders, receipts
 from skyrack.backhaul import Connector, LinkState, down_topic, up_topic
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import Clock, MissionClock
 from skyrack.database import Database
 from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link
 from skyrack.dictionary import telemetry
+from skyrack.jobs import JobState
 from skyrack.satellite import load_satellite
 from skyrack.signing import KeyRing, Right, SigningKey, seeded_ring
 from skyrack.v1 import backhaul_pb2, compute_pb2, job_pb2, options_pb2, power_pb2, thermal_pb2
@@ -100,6 +107,8 @@ class FakeSatellite:
             mission_time_seconds=self.clock.now(),
             **values,
         )
+        if JobState(state).final:
+            receipts.attach(status, self.key or SigningKey.from_seed(SEED, self.name))
         await self.send(options_pb2.STREAM_STATUS, job_status=status)
 
     async def send_result(self, placement: job_pb2.JobPlacement, content: bytes) -> bytes:
@@ -298,11 +307,33 @@ async def fly(
         await ground.close()
 
 
+@asynccontextmanager
+async def serve(world: World, directory: Path) -> AsyncIterator[Address]:
+    """The world's ground behind a real HTTP server that asks for tokens; its address has the local one."""
+    await access_schema.make(world.ground.database)
+    book = await TokenBook.open(world.ground.database, world.clock, directory)
+    app = make_app(world.ground, "test", keeper=Keeper(book, Audit(world.ground.database, world.clock)))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
+    server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            while not server.started:
+                await asyncio.sleep(0)
+            yield Address(f"http://127.0.0.1:{listener.getsockname()[1]}", book.local_token)
+        finally:
+            world.ground.closing()
+            server.should_exit = True
+            await serving
+
+
 class Kit:
     """What tests of the ground are built from."""
 
     spec_of = staticmethod(spec_of)
     fly = staticmethod(fly)
+    serve = staticmethod(serve)
     make_ground = staticmethod(make_ground)
     satellite = FakeSatellite
     names = NAMES
