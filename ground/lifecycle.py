@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
+from ground.connection import Connection
 from ground.placement import After, PlacementSettings, after_attempt, after_lease, retry_delay
 from ground.records import JobStep
 from ground.store import events, files, jobs
 from skyrack.jobs import JobCause, JobState, Verdict, advance, standing_of
 from skyrack.v1 import common_pb2, job_pb2
 
-__all__ = ["Note", "cancel", "expire_waiting", "lease_over", "note", "take_status"]
+__all__ = ["Note", "attempt_lost", "cancel", "expire_waiting", "lease_over", "note", "take_status"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Note:
     satellite: str = ""
 
 
-def note(connection: sqlite3.Connection, found: Note, now: float, **fields: str) -> None:
+def note(connection: Connection, found: Note, now: float, **fields: str) -> None:
     """Keep an event of the ground's."""
     events.add(
         connection,
@@ -40,7 +40,7 @@ def note(connection: sqlite3.Connection, found: Note, now: float, **fields: str)
 
 
 def take_status(
-    connection: sqlite3.Connection, source: str, status: job_pb2.JobStatus, now: float, settings: PlacementSettings
+    connection: Connection, source: str, status: job_pb2.JobStatus, now: float, settings: PlacementSettings
 ) -> Verdict:
     """Apply what a satellite says of a job.
 
@@ -90,7 +90,7 @@ def take_status(
 
 
 def _finish(
-    connection: sqlite3.Connection,
+    connection: Connection,
     row: jobs.JobRow,
     status: job_pb2.JobStatus,
     now: float,
@@ -128,7 +128,7 @@ def _cause(number: int) -> JobCause:
 
 
 def _follow(
-    connection: sqlite3.Connection,
+    connection: Connection,
     row: jobs.JobRow,
     after: After,
     state: JobState,
@@ -175,30 +175,49 @@ def _follow(
     _ground_step(connection, row, JobState.SUBMITTED, f"{reason}; it will be tried again", now)
 
 
-def _ground_step(connection: sqlite3.Connection, row: jobs.JobRow, state: JobState, reason: str, now: float) -> None:
+def _ground_step(connection: Connection, row: jobs.JobRow, state: JobState, reason: str, now: float) -> None:
     step = JobStep(row.attempt, None, state.name, "", "", reason, 0.0, now, now, is_applied=True)
     jobs.add_step(connection, row.job_id, step)
 
 
-def lease_over(connection: sqlite3.Connection, row: jobs.JobRow, now: float, settings: PlacementSettings) -> None:
+def lease_over(connection: Connection, row: jobs.JobRow, now: float, settings: PlacementSettings) -> None:
     """The lease and its margin ended and nothing final was heard: from here on the attempt is fenced."""
+    reason = f"nothing final was heard from {row.satellite} before its lease ended"
+    _end_attempt(connection, row, "job_lease_ended", reason, now, settings)
+
+
+def attempt_lost(
+    connection: Connection, row: jobs.JobRow, reason: str, now: float, settings: PlacementSettings
+) -> None:
+    """The satellite that was given the attempt does not hold it: from here on the attempt is fenced."""
+    _end_attempt(connection, row, "job_forgotten", reason, now, settings)
+
+
+def _end_attempt(
+    connection: Connection,
+    row: jobs.JobRow,
+    event: str,
+    reason: str,
+    now: float,
+    settings: PlacementSettings,
+) -> None:
     attempt = jobs.attempt(connection, row.job_id, row.attempt)
     version = attempt.version if attempt else 0
     jobs.set_attempt_state(connection, row.job_id, row.attempt, JobState.EXPIRED, version)
     after = after_lease(deadline_seconds=row.spec.deadline_seconds, is_cancelled=row.cancel_reason is not None, now=now)
-    reason = f"nothing final was heard from {row.satellite} before its lease ended"
-    note(connection, Note("job_lease_ended", common_pb2.SEVERITY_WARNING, f"job {row.job_id}: {reason}"), now)
+    text = f"job {row.job_id}: {reason}"
+    note(connection, Note(event, common_pb2.SEVERITY_WARNING, text, row.satellite), now)
     _follow(connection, row, after, JobState.EXPIRED, reason, now, settings, {})
 
 
-def expire_waiting(connection: sqlite3.Connection, row: jobs.JobRow, now: float) -> None:
+def expire_waiting(connection: Connection, row: jobs.JobRow, now: float) -> None:
     """The deadline passed while the job waited on the ground."""
     reason = "its deadline passed before a satellite could run it"
     jobs.update(connection, row.job_id, now, state=JobState.EXPIRED, reason=reason)
     _ground_step(connection, row, JobState.EXPIRED, reason, now)
 
 
-def cancel(connection: sqlite3.Connection, row: jobs.JobRow, reason: str, now: float) -> job_pb2.JobCancel | None:
+def cancel(connection: Connection, row: jobs.JobRow, reason: str, now: float) -> job_pb2.JobCancel | None:
     """Somebody cancelled the job. Returns what its satellite must be told, if a satellite has it."""
     if row.state.final or row.cancel_reason is not None:
         return None

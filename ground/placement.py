@@ -48,9 +48,11 @@ class PlacementSettings:
     """When a silent satellite is expected back, if it has not said when: half an orbit."""
     waiting_per_satellite: int = 2
     """Jobs that a satellite may hold beyond those for which it has a free node."""
-    lease_minimum_seconds: float = 21_600.0
-    lease_factor: float = 4.0
-    """A lease lasts this many times as long as the job is expected to run."""
+    lease_seconds: float = 10_800.0
+    """How long a lease lasts from the next contact, or from its renewal: nearly two orbits, so that a satellite which
+    misses one contact keeps its jobs. One that is lost gives its jobs back so long, and a margin, after the last."""
+    lease_renewal_ratio: float = 0.75
+    """A lease of which less than this part is left is renewed when its satellite says that the job runs."""
     lease_margin_seconds: float = 900.0
     """How long after a lease's end a status may still arrive before another satellite gets the job."""
     rejections_maximum: int = 12
@@ -247,10 +249,11 @@ def _minimum(one: Profile, other: Profile) -> list[tuple[float, float]]:
 
 
 def lease_end(need: Need, contact: float, settings: PlacementSettings) -> float:
-    """Until when a satellite may work on a job that it will hear of at ``contact``; never beyond the deadline."""
-    # What is preempted waits for light: running takes longer than it lasts.
-    running = max(2 * need.limit_seconds, settings.lease_factor * need.expected_seconds, settings.lease_minimum_seconds)
-    end = contact + running
+    """Until when a satellite may work on a job that it will hear of at ``contact``; never beyond the deadline.
+
+    However long the job runs: its lease is renewed while it does.
+    """
+    end = contact + settings.lease_seconds
     return min(end, need.deadline_seconds) if need.deadline_seconds else end
 
 

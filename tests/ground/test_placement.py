@@ -125,8 +125,8 @@ def test_a_job_that_fits_nowhere_is_told_why() -> None:
 
 def test_a_lease_never_outlives_the_deadline() -> None:
     assert lease_end(replace(NEED, deadline_seconds=NOW + 50), NOW, SETTINGS) == NOW + 50
-    assert lease_end(replace(NEED, expected_seconds=86_400), NOW, SETTINGS) == NOW + 4 * 86_400
-    assert lease_end(NEED, NOW, SETTINGS) == NOW + SETTINGS.lease_minimum_seconds
+    assert lease_end(NEED, NOW, SETTINGS) == NOW + SETTINGS.lease_seconds
+    assert lease_end(replace(NEED, expected_seconds=86_400), NOW, SETTINGS) == NOW + SETTINGS.lease_seconds
 
 
 def after(state: JobState, cause: JobCause = JobCause.NONE, **values: object) -> After:

@@ -33,7 +33,7 @@ from skyrack.v1 import (
     power_pb2,
 )
 
-SHORT = GroundSettings(placement=PlacementSettings(lease_minimum_seconds=1000, lease_margin_seconds=100))
+SHORT = GroundSettings(placement=PlacementSettings(lease_seconds=1000, lease_margin_seconds=100))
 
 
 def flying(kit: Any, scenario: Callable[[Any], Awaitable[None]], **values: Any) -> None:
