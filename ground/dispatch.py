@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ground import lifecycle
+from ground.connection import Connection
 from ground.lifecycle import Note, note
 from ground.orders import payload_of
 from ground.placement import Need, PlacementSettings, SatelliteView, choose, contact_seconds, lease_end
@@ -29,7 +29,7 @@ TELECOMMAND_MARGIN_SECONDS: Final = 600.0
 STREAMS: Final = (options_pb2.STREAM_STATUS, options_pb2.STREAM_BULK)
 """Streams in which placing sends."""
 
-Enqueue = Callable[[sqlite3.Connection, str, int, bytes, float], None]
+Enqueue = Callable[[Connection, str, int, bytes, float], None]
 """(connection, satellite, stream, payload, not after): into the outbox, in this transaction."""
 
 Vouch = Callable[[jobs.JobRow], bytes]
@@ -60,7 +60,7 @@ def need_of(spec: job_pb2.JobSpec) -> Need:
 
 
 def step(
-    connection: sqlite3.Connection,
+    connection: Connection,
     views: Sequence[SatelliteView],
     now: float,
     settings: PlacementSettings,
@@ -120,7 +120,7 @@ def _with_commitments(views: Sequence[SatelliteView], rows: Sequence[jobs.JobRow
 
 
 def _place_somewhere(
-    connection: sqlite3.Connection,
+    connection: Connection,
     row: jobs.JobRow,
     loads: Mapping[str, SatelliteView],
     now: float,
@@ -154,7 +154,7 @@ def _place_somewhere(
 
 
 def _place(
-    connection: sqlite3.Connection,
+    connection: Connection,
     row: jobs.JobRow,
     satellite: SatelliteView,
     now: float,
@@ -192,14 +192,14 @@ def _place(
     return True
 
 
-def send_cancel(connection: sqlite3.Connection, row: jobs.JobRow, order: Verified, enqueue: Enqueue) -> None:
+def send_cancel(connection: Connection, row: jobs.JobRow, order: Verified, enqueue: Enqueue) -> None:
     """Tell the satellite that holds a job to stop it."""
     payload = payload_of(order.data)
     enqueue(connection, row.satellite, options_pb2.STREAM_STATUS, payload, row.lease_end_seconds)
 
 
 def send_telecommand(
-    connection: sqlite3.Connection, satellite: str, order: Verified, now: float, enqueue: Enqueue
+    connection: Connection, satellite: str, order: Verified, now: float, enqueue: Enqueue
 ) -> bool:
     """Keep a telecommand and put it into the outbox; False when it was there already.
 

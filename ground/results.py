@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sqlite3
 from functools import partial
 
+from ground.database import Connection, Database
 from ground.lifecycle import Note, note
 from ground.store import files, jobs
 from ground.vault import Vault
-from skyrack.database import Database
 from skyrack.v1 import common_pb2
 
 __all__ = ["collect"]
@@ -34,11 +33,11 @@ async def collect(database: Database, vault: Vault, now: float) -> int:
     return len(rows)
 
 
-def _content(connection: sqlite3.Connection, *, row: files.ResultRow) -> bytes:
+def _content(connection: Connection, *, row: files.ResultRow) -> bytes:
     return b"".join(files.read_chunks(connection, row))
 
 
-def _settle(connection: sqlite3.Connection, *, row: files.ResultRow, problem: str, now: float) -> None:
+def _settle(connection: Connection, *, row: files.ResultRow, problem: str, now: float) -> None:
     if problem:
         files.refuse_result(connection, row.job_id, problem)
         text = f"result of job {row.job_id}: {problem}"

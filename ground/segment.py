@@ -6,7 +6,6 @@ The same object stands behind the HTTP interface and in the twin.
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Final, TypeVar
 from google.protobuf.message import Message
 
 from ground import dispatch, lifecycle
+from ground.connection import Connection
 from ground.errors import ConflictError, UnknownError
 from ground.placement import fits_somewhere
 from ground.records import EventRecord, JobRecord, SatelliteRecord, TelecommandRecord
@@ -73,7 +73,7 @@ class GroundSegment(Relay):
         if problem:
             raise UserError(f"job {taken.name or taken.job_id}: {problem}")
 
-        def transaction(connection: sqlite3.Connection) -> JobRecord:
+        def transaction(connection: Connection) -> JobRecord:
             if taken.package_bytes and not files.has_package(connection, taken.package_sha256):
                 raise UserError(f"job {taken.name}: its package is not here; send it first")
             try:
@@ -91,7 +91,7 @@ class GroundSegment(Relay):
         """Stop a job and end it as cancelled; a job that is over stays as it is."""
         now = self.clock.now()
 
-        def transaction(connection: sqlite3.Connection) -> tuple[JobRecord, str]:
+        def transaction(connection: Connection) -> tuple[JobRecord, str]:
             row = _known(jobs.job_row(connection, job_id), "job", job_id)
             order = lifecycle.cancel(connection, row, reason, now)
             if order is not None:
@@ -172,7 +172,7 @@ class GroundSegment(Relay):
         )
         order = self.orders.telecommand(satellite, command)
 
-        def transaction(connection: sqlite3.Connection) -> TelecommandRecord:
+        def transaction(connection: Connection) -> TelecommandRecord:
             try:
                 dispatch.send_telecommand(connection, satellite, order, now, self.enqueue)
             except ValueError as error:

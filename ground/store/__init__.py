@@ -3,9 +3,3 @@
 Every function here takes the connection of a transaction that somebody else commits, so that what came in, what it
 changed and what must go out stand or fall together.
 """
-
-from __future__ import annotations
-
-from ground.store.schema import COMPONENT, STEPS
-
-__all__ = ["COMPONENT", "STEPS"]

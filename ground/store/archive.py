@@ -6,43 +6,57 @@ taking apart the batches of that interval.
 
 from __future__ import annotations
 
-import sqlite3
+from typing import Final
 
+from sqlalchemy import bindparam, delete, func, insert, select
+
+from ground.connection import Connection
+from ground.store.schema import telemetry
 from skyrack.v1 import backhaul_pb2
 
 __all__ = ["add_batch", "history", "recent_batches", "satellites", "totals", "trim"]
 
+_ADD: Final = insert(telemetry)
+_HISTORY: Final = select(telemetry.c.batch).where(
+    telemetry.c.satellite == bindparam("satellite"),
+    telemetry.c.last_seconds >= bindparam("start"),
+    telemetry.c.first_seconds < bindparam("end"),
+)
+_NEWEST: Final = (
+    select(func.max(telemetry.c.last_seconds)).where(telemetry.c.satellite == bindparam("satellite")).scalar_subquery()
+)
+_RECENT: Final = (
+    select(telemetry.c.received_seconds, telemetry.c.batch)
+    .where(telemetry.c.satellite == bindparam("satellite"), telemetry.c.last_seconds > _NEWEST - bindparam("seconds"))
+    .order_by(telemetry.c.last_seconds)
+)
+
 
 def add_batch(
-    connection: sqlite3.Connection, satellite: str, batch: backhaul_pb2.TelemetryBatch, data: bytes, now: float
+    connection: Connection, satellite: str, batch: backhaul_pb2.TelemetryBatch, data: bytes, now: float
 ) -> None:
     """Keep a batch; ``data`` is the serialized payload that it came in."""
     samples = batch.samples
     if samples:
-        connection.execute(
-            "INSERT INTO telemetry (satellite, first_seconds, last_seconds, received_seconds, samples, batch) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                satellite,
-                samples[0].mission_time_seconds,
-                samples[-1].mission_time_seconds,
-                now,
-                len(samples),
-                data,
-            ),
-        )
+        row = {
+            "satellite": satellite,
+            "first_seconds": samples[0].mission_time_seconds,
+            "last_seconds": samples[-1].mission_time_seconds,
+            "received_seconds": now,
+            "samples": len(samples),
+            "batch": data,
+        }
+        connection.execute(_ADD, row)
 
 
 def history(
-    connection: sqlite3.Connection, satellite: str, message_type: str, start: float, end: float
+    connection: Connection, satellite: str, message_type: str, start: float, end: float
 ) -> list[backhaul_pb2.TelemetrySample]:
     """Samples of one message type whose on-board time lies in [start, end), in that order."""
+    batches = connection.execute(_HISTORY, {"satellite": satellite, "start": start, "end": end}).scalars()
     found = [
         sample
-        for (data,) in connection.execute(
-            "SELECT batch FROM telemetry WHERE satellite = ? AND last_seconds >= ? AND first_seconds < ?",
-            (satellite, start, end),
-        )
+        for data in batches
         for sample in backhaul_pb2.Payload.FromString(data).telemetry.samples
         if sample.message_type == message_type and start <= sample.mission_time_seconds < end
     ]
@@ -50,27 +64,25 @@ def history(
     return found
 
 
-def satellites(connection: sqlite3.Connection) -> list[str]:
+def satellites(connection: Connection) -> list[str]:
     """Satellites of which anything is kept."""
-    return [name for (name,) in connection.execute("SELECT DISTINCT satellite FROM telemetry ORDER BY satellite")]
+    statement = select(telemetry.c.satellite).distinct().order_by(telemetry.c.satellite)
+    return list(connection.execute(statement).scalars())
 
 
-def recent_batches(connection: sqlite3.Connection, satellite: str, seconds: float) -> list[tuple[float, bytes]]:
+def recent_batches(connection: Connection, satellite: str, seconds: float) -> list[tuple[float, bytes]]:
     """(reception time, batch) of the last ``seconds`` before the newest, oldest first."""
-    rows = connection.execute(
-        "SELECT received_seconds, batch FROM telemetry WHERE satellite = ?1 AND last_seconds > "
-        "(SELECT max(last_seconds) FROM telemetry WHERE satellite = ?1) - ?2 ORDER BY last_seconds",
-        (satellite, seconds),
-    )
-    return rows.fetchall()
+    rows = connection.execute(_RECENT, {"satellite": satellite, "seconds": seconds})
+    return [(at, batch) for at, batch in rows]
 
 
-def totals(connection: sqlite3.Connection) -> tuple[int, int]:
+def totals(connection: Connection) -> tuple[int, int]:
     """Batches and samples kept."""
-    batches, samples = connection.execute("SELECT count(*), coalesce(sum(samples), 0) FROM telemetry").fetchone()
+    statement = select(func.count(), func.coalesce(func.sum(telemetry.c.samples), 0)).select_from(telemetry)
+    batches, samples = connection.execute(statement).one()
     return int(batches), int(samples)
 
 
-def trim(connection: sqlite3.Connection, before: float) -> None:
+def trim(connection: Connection, before: float) -> None:
     """Forget batches that came before the given mission time."""
-    connection.execute("DELETE FROM telemetry WHERE received_seconds < ?", (before,))
+    connection.execute(delete(telemetry).where(telemetry.c.received_seconds < before))

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from typing import Any
+from typing import Any, Final
 
+from sqlalchemy import delete, func, insert, select
+
+from ground.connection import Connection
 from ground.records import EventRecord
+from ground.store.schema import events
 from skyrack.v1.common_pb2 import Severity
 
 __all__ = ["add", "list_events", "severity_name", "trim"]
+
+_ADD: Final = insert(events)
+_COLUMNS: Final = select(
+    events.c.id,
+    events.c.satellite,
+    events.c.source,
+    events.c.name,
+    events.c.severity,
+    events.c.text,
+    events.c.mission_time_seconds,
+    events.c.received_seconds,
+    events.c.fields,
+)
 
 
 def severity_name(severity: int) -> str:
@@ -18,7 +34,7 @@ def severity_name(severity: int) -> str:
 
 
 def add(  # noqa: PLR0913 - an event's fields
-    connection: sqlite3.Connection,
+    connection: Connection,
     *,
     satellite: str,
     source: str,
@@ -30,33 +46,42 @@ def add(  # noqa: PLR0913 - an event's fields
     received_seconds: float,
 ) -> None:
     """Keep an event."""
-    connection.execute(
-        "INSERT INTO events (satellite, source, name, severity, text, fields, mission_time_seconds, received_seconds) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (satellite, source, name, severity, text, json.dumps(fields), mission_time_seconds, received_seconds),
-    )
+    row = {
+        "satellite": satellite,
+        "source": source,
+        "name": name,
+        "severity": severity,
+        "text": text,
+        "fields": json.dumps(fields),
+        "mission_time_seconds": mission_time_seconds,
+        "received_seconds": received_seconds,
+    }
+    connection.execute(_ADD, row)
 
 
 def list_events(
-    connection: sqlite3.Connection, *, after_id: int = -1, limit: int = 100, satellite: str = "", severity: int = 0
+    connection: Connection, *, after_id: int = -1, limit: int = 100, satellite: str = "", severity: int = 0
 ) -> list[EventRecord]:
     """Events after an id, oldest first; without one the newest. ``severity`` is the least that is wanted."""
-    columns = "id, satellite, source, name, severity, text, mission_time_seconds, received_seconds, fields"
-    where = "WHERE id > ?1 AND (?2 = '' OR satellite = ?2) AND severity >= ?3"
-    order = "ASC" if after_id >= 0 else "DESC"
-    rows = connection.execute(
-        f"SELECT {columns} FROM events {where} ORDER BY id {order} LIMIT ?4",  # noqa: S608
-        (after_id, satellite, severity, limit),
-    ).fetchall()
-    return [_record(row) for row in (rows if after_id >= 0 else reversed(rows))]
+    is_onward = after_id >= 0
+    statement = _COLUMNS.order_by(events.c.id if is_onward else events.c.id.desc()).limit(limit)
+    if is_onward:
+        statement = statement.where(events.c.id > after_id)
+    if satellite:
+        statement = statement.where(events.c.satellite == satellite)
+    if severity:
+        statement = statement.where(events.c.severity >= severity)
+    rows = connection.execute(statement).fetchall()
+    return [_record(row) for row in (rows if is_onward else reversed(rows))]
 
 
-def trim(connection: sqlite3.Connection, keep: int) -> None:
+def trim(connection: Connection, keep: int) -> None:
     """Forget all but the newest events."""
-    connection.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (keep,))
+    newest = select(func.max(events.c.id)).scalar_subquery()
+    connection.execute(delete(events).where(events.c.id <= newest - keep))
 
 
-def _record(row: tuple[Any, ...]) -> EventRecord:
+def _record(row: Any) -> EventRecord:
     return EventRecord(
         id=row[0],
         satellite=row[1],

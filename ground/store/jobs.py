@@ -1,22 +1,46 @@
-"""Jobs, their attempts, and every step of their lives."""
+"""Jobs, their attempts, and every step of their lives, as placing and relaying change them."""
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ground.records import JobOutput, JobRecord, JobStep
+from sqlalchemy import bindparam, case, delete, exists, func, or_, select, tuple_
+from sqlalchemy import update as change
+
+from ground.connection import Connection
+from ground.records import JobStep
+from ground.store.job_records import list_jobs, load, totals
+from ground.store.revisions import next_revision
+from ground.store.schema import (
+    IS_EXPECTED,
+    IS_HELD,
+    IS_OPEN,
+    IS_UNDER_WAY,
+    IS_WAITING,
+    attempts,
+    chunks,
+    job_history,
+    jobs,
+    results,
+    telecommands,
+)
+from ground.store.upsert import insert as insert_into
 from skyrack.jobs import JobState, Standing
 from skyrack.v1 import job_pb2
 
 __all__ = [
     "AttemptRow",
+    "Commitment",
     "JobRow",
+    "Place",
     "Todo",
     "add_step",
     "attempt",
     "begin_attempt",
+    "commitments",
+    "due",
     "insert",
     "job_row",
     "list_jobs",
@@ -31,6 +55,7 @@ __all__ = [
     "touch",
     "trim",
     "update",
+    "waiting",
 ]
 
 
@@ -83,10 +108,66 @@ class Todo:
         return any(end is not None and now > end + margin_seconds for end in ends)
 
 
-_SELECT: Final = (
-    "SELECT job_id, spec, state, attempt, satellite, lease_end_seconds, failures, rejections, not_before_seconds, "
-    "cancel_reason, submitted_seconds FROM jobs"
+Place = tuple[int, float, str]
+"""(priority, submitted_seconds, job_id): where a job stands in the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """What a satellite has been given."""
+
+    watts: float = 0.0
+    jobs: int = 0
+    unstarted: int = 0
+
+
+_SELECT: Final = select(
+    jobs.c.job_id,
+    jobs.c.spec,
+    jobs.c.state,
+    jobs.c.attempt,
+    jobs.c.satellite,
+    jobs.c.lease_end_seconds,
+    jobs.c.failures,
+    jobs.c.rejections,
+    jobs.c.not_before_seconds,
+    jobs.c.cancel_reason,
+    jobs.c.submitted_seconds,
 )
+_ONE: Final = _SELECT.where(jobs.c.job_id == bindparam("job_id"))
+_OPEN: Final = _SELECT.where(IS_OPEN).order_by(jobs.c.submitted_seconds, jobs.c.job_id)
+_OVERDUE: Final = _SELECT.where(IS_HELD, jobs.c.lease_end_seconds < bindparam("lease_end"))
+_TOO_LATE: Final = _SELECT.where(IS_WAITING, jobs.c.deadline_seconds > 0, jobs.c.deadline_seconds <= bindparam("now"))
+_QUEUE: Final = (jobs.c.priority.desc(), jobs.c.submitted_seconds, jobs.c.job_id)
+_RIPE: Final = (
+    _SELECT.where(IS_WAITING, jobs.c.not_before_seconds <= bindparam("now")).order_by(*_QUEUE).limit(bindparam("limit"))
+)
+_AFTER: Final = or_(
+    jobs.c.priority < bindparam("priority"),
+    (jobs.c.priority == bindparam("priority"))
+    & (tuple_(jobs.c.submitted_seconds, jobs.c.job_id) > tuple_(bindparam("submitted"), bindparam("job_id"))),
+)
+_RIPE_AFTER: Final = _RIPE.where(_AFTER)
+_COMMITMENTS: Final = (
+    select(
+        jobs.c.satellite,
+        func.sum(jobs.c.power_watts),
+        func.count(),
+        # What runs, a satellite's count of free nodes knows already.
+        func.sum(case((jobs.c.state == int(JobState.RUNNING), 0), else_=1)),
+    )
+    .where(IS_HELD)
+    .group_by(jobs.c.satellite)
+)
+_ATTEMPT: Final = select(
+    attempts.c.attempt,
+    attempts.c.satellite,
+    attempts.c.placed_seconds,
+    attempts.c.lease_end_seconds,
+    attempts.c.state,
+    attempts.c.version,
+).where(attempts.c.job_id == bindparam("job_id"), attempts.c.attempt == bindparam("attempt"))
+_ADD_STEP: Final = insert_into(job_history).on_conflict_do_nothing()
 _UPDATABLE: Final = frozenset(
     [
         "state",
@@ -106,29 +187,32 @@ _UPDATABLE: Final = frozenset(
 )
 
 
-def next_revision(connection: sqlite3.Connection) -> int:
-    """Count a change; the numbers order all changes and are never used twice."""
-    ((revision,),) = connection.execute("UPDATE revisions SET revision = revision + 1 RETURNING revision").fetchall()
-    return int(revision)
-
-
-def insert(connection: sqlite3.Connection, spec: job_pb2.JobSpec, now: float) -> bool:
+def insert(connection: Connection, spec: job_pb2.JobSpec, now: float) -> bool:
     """Keep a new job; False when the same job is there already.
 
     Raises:
         ValueError: another job has this id.
     """
     data = spec.SerializeToString(deterministic=True)
-    known = connection.execute("SELECT spec FROM jobs WHERE job_id = ?", (spec.job_id,)).fetchone()
+    known = connection.execute(select(jobs.c.spec).where(jobs.c.job_id == spec.job_id)).scalar()
     if known is not None:
-        if _same_job(known[0], data):
+        if _same_job(known, data):
             return False
         raise ValueError(f"another job has the id {spec.job_id}; choose a new id")
-    connection.execute(
-        "INSERT INTO jobs (job_id, spec, state, is_open, submitted_seconds, changed_seconds, revision) "
-        "VALUES (?, ?, ?, 1, ?, ?, ?)",
-        (spec.job_id, data, int(JobState.SUBMITTED), now, now, next_revision(connection)),
-    )
+    row = {
+        "job_id": spec.job_id,
+        "spec": data,
+        "priority": spec.priority,
+        "power_watts": spec.resources.power_watts,
+        "deadline_seconds": spec.deadline_seconds,
+        "state": int(JobState.SUBMITTED),
+        "is_open": 1,
+        "status": b"",
+        "submitted_seconds": now,
+        "changed_seconds": now,
+        "revision": next_revision(connection),
+    }
+    connection.execute(insert_into(jobs), row)
     step = JobStep(0, None, JobState.SUBMITTED.name, "", "", "", 0.0, now, now, is_applied=True)
     add_step(connection, spec.job_id, step)
     return True
@@ -144,23 +228,52 @@ def _same_job(one: bytes, other: bytes) -> bool:
     return specs[0] == specs[1]
 
 
-def job_row(connection: sqlite3.Connection, job_id: str) -> JobRow | None:
+def job_row(connection: Connection, job_id: str) -> JobRow | None:
     """The job, or None."""
-    row = connection.execute(f"{_SELECT} WHERE job_id = ?", (job_id,)).fetchone()
+    row = connection.execute(_ONE, {"job_id": job_id}).first()
     return None if row is None else _job_row(row)
 
 
-def open_jobs(connection: sqlite3.Connection) -> list[JobRow]:
+def open_jobs(connection: Connection) -> list[JobRow]:
     """All jobs that are not over, oldest first."""
-    rows = connection.execute(f"{_SELECT} WHERE is_open = 1 ORDER BY submitted_seconds, job_id")
+    return [_job_row(row) for row in connection.execute(_OPEN)]
+
+
+def due(connection: Connection, now: float, lease_margin_seconds: float) -> list[JobRow]:
+    """Jobs whose lease and its margin are over, and waiting ones whose deadline has passed."""
+    overdue = connection.execute(_OVERDUE, {"lease_end": now - lease_margin_seconds}).fetchall()
+    late = connection.execute(_TOO_LATE, {"now": now}).fetchall()
+    found = [_job_row(row) for row in (*overdue, *late)]
+    found.sort(key=lambda row: (row.submitted_seconds, row.job_id))
+    return found
+
+
+def waiting(connection: Connection, now: float, limit: int, after: Place | None = None) -> list[JobRow]:
+    """The first jobs of the queue whose time has come: by priority, then age; or those behind a place in it."""
+    if after is None:
+        rows = connection.execute(_RIPE, {"now": now, "limit": limit})
+    else:
+        priority, submitted, job_id = after
+        place = {"priority": priority, "submitted": submitted, "job_id": job_id}
+        rows = connection.execute(_RIPE_AFTER, {"now": now, "limit": limit, **place})
     return [_job_row(row) for row in rows]
 
 
-def _job_row(row: tuple[Any, ...]) -> JobRow:
+def commitments(connection: Connection) -> dict[str, Commitment]:
+    """What each satellite has been given and has not ended, by name."""
+    return {
+        satellite: Commitment(watts, count, unstarted)
+        for satellite, watts, count, unstarted in (
+            (row[0], float(row[1]), int(row[2]), int(row[3])) for row in connection.execute(_COMMITMENTS)
+        )
+    }
+
+
+def _job_row(row: Sequence[Any]) -> JobRow:
     return JobRow(row[0], job_pb2.JobSpec.FromString(row[1]), JobState(row[2]), *row[3:])
 
 
-def update(connection: sqlite3.Connection, job_id: str, now: float, **values: Any) -> None:
+def update(connection: Connection, job_id: str, now: float, **values: Any) -> None:
     """Change columns of a job; a final state closes it."""
     if unknown := set(values) - _UPDATABLE:
         raise ValueError(f"jobs have no column {sorted(unknown)}")
@@ -169,202 +282,105 @@ def update(connection: sqlite3.Connection, job_id: str, now: float, **values: An
         values["state"], values["is_open"] = int(state), int(not state.final)
         if state.final:
             values.setdefault("finished_seconds", now)
-    columns = "".join(f"{name} = ?, " for name in values)
-    connection.execute(
-        f"UPDATE jobs SET {columns}changed_seconds = ?, revision = ? WHERE job_id = ?",  # noqa: S608
-        (*values.values(), now, next_revision(connection), job_id),
-    )
+    values |= {"changed_seconds": now, "revision": next_revision(connection)}
+    connection.execute(change(jobs).where(jobs.c.job_id == job_id).values(values))
 
 
 def begin_attempt(
-    connection: sqlite3.Connection, job_id: str, number: int, satellite: str, lease_end_seconds: float, now: float
+    connection: Connection, job_id: str, number: int, satellite: str, lease_end_seconds: float, now: float
 ) -> None:
     """Write down a placement."""
-    connection.execute(
-        "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, 0)",
-        (job_id, number, satellite, now, lease_end_seconds, int(JobState.PLACED)),
-    )
+    row = {
+        "job_id": job_id,
+        "attempt": number,
+        "satellite": satellite,
+        "placed_seconds": now,
+        "lease_end_seconds": lease_end_seconds,
+        "state": int(JobState.PLACED),
+    }
+    connection.execute(insert_into(attempts), row)
     values = {"state": JobState.PLACED, "attempt": number, "satellite": satellite, "reason": "", "status": b""}
     update(connection, job_id, now, lease_end_seconds=lease_end_seconds, placed_seconds=now, **values)
     step = JobStep(number, None, JobState.PLACED.name, satellite, "", "", 0.0, now, now, is_applied=True)
     add_step(connection, job_id, step)
 
 
-def attempt(connection: sqlite3.Connection, job_id: str, number: int) -> AttemptRow | None:
+def attempt(connection: Connection, job_id: str, number: int) -> AttemptRow | None:
     """One attempt of a job, or None."""
-    row = connection.execute(
-        "SELECT attempt, satellite, placed_seconds, lease_end_seconds, state, version "
-        "FROM attempts WHERE job_id = ? AND attempt = ?",
-        (job_id, number),
-    ).fetchone()
+    row = connection.execute(_ATTEMPT, {"job_id": job_id, "attempt": number}).first()
     if row is None:
         return None
     number, satellite, placed, lease_end, state, version = row
     return AttemptRow(number, satellite, placed, lease_end, JobState(state), version)
 
 
-def set_attempt_state(connection: sqlite3.Connection, job_id: str, number: int, state: JobState, version: int) -> None:
+def set_attempt_state(connection: Connection, job_id: str, number: int, state: JobState, version: int) -> None:
     """An attempt has come further."""
     connection.execute(
-        "UPDATE attempts SET state = ?, version = ? WHERE job_id = ? AND attempt = ?",
-        (int(state), version, job_id, number),
+        change(attempts)
+        .where(attempts.c.job_id == job_id, attempts.c.attempt == number)
+        .values(state=int(state), version=version)
     )
 
 
-def touch(connection: sqlite3.Connection, job_id: str, now: float) -> None:
+def touch(connection: Connection, job_id: str, now: float) -> None:
     """Something about the job changed that stands elsewhere."""
     update(connection, job_id, now)
 
 
-def open_by_satellite(connection: sqlite3.Connection) -> dict[str, int]:
+def open_by_satellite(connection: Connection) -> dict[str, int]:
     """Number of jobs that satellites hold, by name."""
-    rows = connection.execute(
-        "SELECT satellite, count(*) FROM jobs WHERE is_open = 1 AND state != ? GROUP BY satellite",
-        (int(JobState.SUBMITTED),),
-    )
-    return dict(rows.fetchall())
+    counts = select(jobs.c.satellite, func.count()).where(IS_HELD).group_by(jobs.c.satellite)
+    return dict(connection.execute(counts).fetchall())
 
 
-def todo(connection: sqlite3.Connection) -> Todo:
+_NOT_AFTER: Final = telecommands.c.not_after_seconds
+_TODO: Final = select(
+    select(func.count()).select_from(jobs).where(IS_WAITING).scalar_subquery(),
+    select(func.min(jobs.c.lease_end_seconds)).where(IS_HELD).scalar_subquery(),
+    select(func.min(_NOT_AFTER)).where(IS_UNDER_WAY, _NOT_AFTER > 0).scalar_subquery(),
+    select(func.count()).select_from(results).where(IS_EXPECTED).scalar_subquery(),
+)
+
+
+def todo(connection: Connection) -> Todo:
     """What there is to do, at a glance."""
-    waiting, lease_end = connection.execute(
-        "SELECT coalesce(sum(state = ?1), 0), min(CASE WHEN state != ?1 THEN lease_end_seconds END) "
-        "FROM jobs WHERE is_open = 1",
-        (int(JobState.SUBMITTED),),
-    ).fetchone()
-    (telecommand_end,) = connection.execute(
-        "SELECT min(not_after_seconds) FROM telecommands WHERE is_open = 1 AND not_after_seconds > 0"
-    ).fetchone()
-    (expected,) = connection.execute(
-        "SELECT count(*) FROM results WHERE received_seconds IS NULL AND problem = ''"
-    ).fetchone()
-    return Todo(waiting, lease_end, telecommand_end, expected)
+    return Todo(*connection.execute(_TODO).one())
 
 
-def add_step(connection: sqlite3.Connection, job_id: str, step: JobStep) -> bool:
+def add_step(connection: Connection, job_id: str, step: JobStep) -> bool:
     """Keep a step of a job's life; False when this status was kept before."""
-    done = connection.execute(
-        "INSERT OR IGNORE INTO job_history (job_id, attempt, version, state, satellite, node, reason, progress_ratio, "
-        "mission_time_seconds, received_seconds, is_applied) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            job_id,
-            step.attempt,
-            step.version,
-            int(JobState[step.state]),
-            step.satellite,
-            step.node,
-            step.reason,
-            step.progress_ratio,
-            step.mission_time_seconds,
-            step.received_seconds,
-            int(step.is_applied),
-        ),
-    )
-    return done.rowcount == 1
+    row = {
+        "job_id": job_id,
+        "attempt": step.attempt,
+        "version": step.version,
+        "state": int(JobState[step.state]),
+        "satellite": step.satellite,
+        "node": step.node,
+        "reason": step.reason,
+        "progress_ratio": step.progress_ratio,
+        "mission_time_seconds": step.mission_time_seconds,
+        "received_seconds": step.received_seconds,
+        "is_applied": int(step.is_applied),
+    }
+    return connection.execute(_ADD_STEP, row).rowcount == 1
 
 
-def totals(connection: sqlite3.Connection) -> dict[str, int]:
-    """Number of jobs by the name of their state."""
-    rows = connection.execute("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state")
-    return {JobState(state).name: count for state, count in rows}
+_HAS_EXPECTED: Final = exists().where(results.c.job_id == jobs.c.job_id, IS_EXPECTED)
 
 
-_EXPECTED: Final = (
-    "EXISTS (SELECT 1 FROM results r WHERE r.job_id = jobs.job_id AND r.received_seconds IS NULL AND r.problem = '')"
-)
-
-
-def packages_in_use(connection: sqlite3.Connection) -> set[bytes]:
+def packages_in_use(connection: Connection) -> set[bytes]:
     """Hashes of the packages of jobs that are open, or whose result is still to come."""
-    rows = connection.execute(f"SELECT spec FROM jobs WHERE is_open = 1 OR {_EXPECTED}")  # noqa: S608 - a constant
-    return {job_pb2.JobSpec.FromString(data).package_sha256 for (data,) in rows}
+    specs = connection.execute(select(jobs.c.spec).where(or_(IS_OPEN, _HAS_EXPECTED))).scalars()
+    return {job_pb2.JobSpec.FromString(data).package_sha256 for data in specs}
 
 
-def trim(connection: sqlite3.Connection, before: float) -> None:
+def trim(connection: Connection, before: float) -> None:
     """Forget jobs, with all that belongs to them, that were over before the given mission time."""
-    rows = connection.execute(
-        f"DELETE FROM jobs WHERE is_open = 0 AND NOT {_EXPECTED} "  # noqa: S608 - a constant
-        "AND changed_seconds < ?1 AND lease_end_seconds < ?1 RETURNING job_id",
-        (before,),
-    ).fetchall()
-    for table in ("attempts", "job_history", "results", "chunks"):
-        connection.executemany(f"DELETE FROM {table} WHERE job_id = ?", rows)  # noqa: S608 - names of tables
-
-
-_RECORD: Final = (
-    "SELECT j.job_id, j.spec, j.state, j.attempt, j.satellite, j.lease_end_seconds, j.reason, j.cancel_reason, "
-    "j.status, j.submitted_seconds, j.placed_seconds, j.started_seconds, j.finished_seconds, j.changed_seconds, "
-    "j.revision, r.sha256, r.size_bytes, r.received_seconds, r.problem "
-    "FROM jobs j LEFT JOIN results r ON r.job_id = j.job_id"
-)
-
-
-def load(connection: sqlite3.Connection, job_id: str) -> JobRecord | None:
-    """A job with all of its history, or None."""
-    row = connection.execute(f"{_RECORD} WHERE j.job_id = ?", (job_id,)).fetchone()
-    if row is None:
-        return None
-    steps = connection.execute(
-        "SELECT attempt, version, state, satellite, node, reason, progress_ratio, mission_time_seconds, "
-        "received_seconds, is_applied FROM job_history WHERE job_id = ? ORDER BY id",
-        (job_id,),
-    )
-    history = tuple(_step(step) for step in steps)
-    return _record(row, history)
-
-
-def _step(row: tuple[Any, ...]) -> JobStep:
-    attempt, version, state, satellite, node, reason, progress, at, received, is_applied = row
-    name = JobState(state).name
-    return JobStep(attempt, version, name, satellite, node, reason, progress, at, received, bool(is_applied))
-
-
-def list_jobs(connection: sqlite3.Connection, limit: int, *, only_open: bool = False) -> list[JobRecord]:
-    """The newest jobs, newest last."""
-    where = "WHERE j.is_open = 1 " if only_open else ""
-    rows = connection.execute(f"{_RECORD} {where}ORDER BY j.submitted_seconds DESC, j.job_id DESC LIMIT ?", (limit,))
-    return [_record(row) for row in reversed(rows.fetchall())]
-
-
-def _record(row: tuple[Any, ...], history: tuple[JobStep, ...] = ()) -> JobRecord:
-    spec = job_pb2.JobSpec.FromString(row[1])
-    state = JobState(row[2])
-    status = job_pb2.JobStatus.FromString(row[8])
-    return JobRecord(
-        job_id=row[0],
-        name=spec.name,
-        submitter=spec.submitter,
-        command=tuple(spec.command),
-        power_watts=spec.resources.power_watts,
-        cores=spec.resources.cores,
-        priority=spec.priority,
-        deadline_seconds=spec.deadline_seconds,
-        state=state.name,
-        is_final=state.final,
-        attempt=row[3],
-        satellite=row[4],
-        node=status.node,
-        lease_end_seconds=row[5],
-        reason=row[6],
-        cancel_requested=row[7] is not None,
-        progress_ratio=status.progress_ratio,
-        energy_joules=status.energy_joules,
-        run_seconds=status.run_seconds,
-        preemptions=status.preemptions,
-        exit_code=status.exit_code,
-        stderr_tail=status.stderr_tail,
-        outputs=tuple(JobOutput(out.path, out.size_bytes, out.sha256.hex()) for out in status.outputs),
-        package_sha256=spec.package_sha256.hex(),
-        package_bytes=spec.package_bytes,
-        result_sha256=(row[15] or b"").hex(),
-        result_bytes=row[16] or 0,
-        result_received_seconds=row[17],
-        result_problem=row[18] or "",
-        submitted_seconds=row[9],
-        placed_seconds=row[10],
-        started_seconds=row[11],
-        finished_seconds=row[12],
-        changed_seconds=row[13],
-        revision=row[14],
-        history=history,
-    )
+    is_old = (jobs.c.changed_seconds < before) & (jobs.c.lease_end_seconds < before)
+    forgotten = connection.execute(
+        delete(jobs).where(jobs.c.is_open == 0, ~_HAS_EXPECTED, is_old).returning(jobs.c.job_id)
+    ).scalars()
+    old = [{"old": job_id} for job_id in forgotten]
+    for table in (attempts, job_history, results, chunks) if old else ():
+        connection.execute(delete(table).where(table.c.job_id == bindparam("old")), old)

@@ -1,142 +1,244 @@
-"""Tables of the ground. A step is never changed once released; new needs become new steps."""
+"""Tables of the ground.
+
+A new or changed table needs a migration in ``ground/store/migrations`` too; a test holds the two together.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-COMPONENT: Final = "ground"
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    literal_column,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
 
-STEPS: Final = (
-    """
-    CREATE TABLE jobs (
-        job_id TEXT PRIMARY KEY,
-        spec BLOB NOT NULL,
-        state INTEGER NOT NULL,
-        is_open INTEGER NOT NULL,
-        attempt INTEGER NOT NULL DEFAULT 0,
-        satellite TEXT NOT NULL DEFAULT '',
-        lease_end_seconds REAL NOT NULL DEFAULT 0,
-        failures INTEGER NOT NULL DEFAULT 0,
-        rejections INTEGER NOT NULL DEFAULT 0,
-        not_before_seconds REAL NOT NULL DEFAULT 0,
-        cancel_reason TEXT,
-        reason TEXT NOT NULL DEFAULT '',
-        status BLOB NOT NULL DEFAULT x'',
-        submitted_seconds REAL NOT NULL,
-        placed_seconds REAL,
-        started_seconds REAL,
-        finished_seconds REAL,
-        changed_seconds REAL NOT NULL,
-        revision INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX jobs_open ON jobs (is_open) WHERE is_open = 1;
-    CREATE INDEX jobs_revision ON jobs (revision);
-    CREATE INDEX jobs_submitted ON jobs (submitted_seconds);
+from skyrack.jobs import JobState
 
-    CREATE TABLE attempts (
-        job_id TEXT NOT NULL,
-        attempt INTEGER NOT NULL,
-        satellite TEXT NOT NULL,
-        placed_seconds REAL NOT NULL,
-        lease_end_seconds REAL NOT NULL,
-        state INTEGER NOT NULL,
-        version INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (job_id, attempt)
-    ) WITHOUT ROWID;
+__all__ = [
+    "METADATA",
+    "Name",
+    "Serial",
+    "attempts",
+    "chunks",
+    "events",
+    "job_history",
+    "jobs",
+    "number",
+    "packages",
+    "results",
+    "revisions",
+    "seconds",
+    "telecommand_stages",
+    "telecommands",
+    "telemetry",
+    "text",
+]
 
-    CREATE TABLE job_history (
-        id INTEGER PRIMARY KEY,
-        job_id TEXT NOT NULL,
-        attempt INTEGER NOT NULL,
-        version INTEGER,
-        state INTEGER NOT NULL,
-        satellite TEXT NOT NULL,
-        node TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        progress_ratio REAL NOT NULL,
-        mission_time_seconds REAL NOT NULL,
-        received_seconds REAL NOT NULL,
-        is_applied INTEGER NOT NULL,
-        UNIQUE (job_id, attempt, version)
-    );
+METADATA: Final = MetaData()
 
-    CREATE TABLE packages (
-        sha256 BLOB PRIMARY KEY,
-        size_bytes INTEGER NOT NULL,
-        received_seconds REAL NOT NULL
-    ) WITHOUT ROWID;
+Name: Final[TypeEngine[str]] = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""Text that is in the same order everywhere: by code point."""
 
-    CREATE TABLE results (
-        job_id TEXT PRIMARY KEY,
-        attempt INTEGER NOT NULL,
-        sha256 BLOB NOT NULL,
-        size_bytes INTEGER NOT NULL,
-        received_seconds REAL,
-        problem TEXT NOT NULL DEFAULT ''
-    ) WITHOUT ROWID;
+Serial: Final[TypeEngine[int]] = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database gives."""
 
-    CREATE TABLE chunks (
-        job_id TEXT NOT NULL,
-        attempt INTEGER NOT NULL,
-        sha256 BLOB NOT NULL,
-        offset_bytes INTEGER NOT NULL,
-        data BLOB NOT NULL,
-        PRIMARY KEY (job_id, attempt, sha256, offset_bytes)
-    );
 
-    CREATE TABLE telecommands (
-        command_id TEXT PRIMARY KEY,
-        satellite TEXT NOT NULL,
-        service TEXT NOT NULL,
-        method TEXT NOT NULL,
-        request BLOB NOT NULL,
-        submitter TEXT NOT NULL,
-        created_seconds REAL NOT NULL,
-        not_after_seconds REAL NOT NULL,
-        stage INTEGER NOT NULL,
-        is_open INTEGER NOT NULL,
-        reason TEXT NOT NULL DEFAULT '',
-        response BLOB NOT NULL DEFAULT x'',
-        revision INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX telecommands_open ON telecommands (is_open) WHERE is_open = 1;
-    CREATE INDEX telecommands_created ON telecommands (created_seconds);
+def text(name: str) -> Column[Any]:
+    """A text that may be empty."""
+    return Column(name, Name, nullable=False, server_default="")
 
-    CREATE TABLE telecommand_stages (
-        command_id TEXT NOT NULL,
-        stage INTEGER NOT NULL,
-        reason TEXT NOT NULL,
-        mission_time_seconds REAL NOT NULL,
-        PRIMARY KEY (command_id, stage)
-    ) WITHOUT ROWID;
 
-    CREATE TABLE events (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        satellite TEXT NOT NULL,
-        source TEXT NOT NULL,
-        name TEXT NOT NULL,
-        severity INTEGER NOT NULL,
-        text TEXT NOT NULL,
-        fields TEXT NOT NULL,
-        mission_time_seconds REAL NOT NULL,
-        received_seconds REAL NOT NULL
-    );
+def number(name: str, default: str | None = None) -> Column[Any]:
+    """A whole number."""
+    return Column(name, BigInteger, nullable=False, server_default=default)
 
-    CREATE TABLE telemetry (
-        id INTEGER PRIMARY KEY,
-        satellite TEXT NOT NULL,
-        first_seconds REAL NOT NULL,
-        last_seconds REAL NOT NULL,
-        received_seconds REAL NOT NULL,
-        samples INTEGER NOT NULL,
-        batch BLOB NOT NULL
-    );
-    CREATE INDEX telemetry_last ON telemetry (satellite, last_seconds);
 
-    CREATE TABLE revisions (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        revision INTEGER NOT NULL
-    );
-    INSERT INTO revisions VALUES (1, 0);
-    """,
+def seconds(name: str, default: str | None = None) -> Column[Any]:
+    """A time or a duration in seconds, always there."""
+    return Column(name, Double, nullable=False, server_default=default)
+
+
+jobs: Final = Table(
+    "jobs",
+    METADATA,
+    Column("job_id", Name, primary_key=True),
+    Column("spec", LargeBinary, nullable=False),
+    # Of the specification, what placing sorts and sums by.
+    number("priority"),
+    Column("power_watts", Double, nullable=False),
+    seconds("deadline_seconds"),
+    number("state"),
+    number("is_open"),
+    number("attempt", "0"),
+    text("satellite"),
+    seconds("lease_end_seconds", "0"),
+    number("failures", "0"),
+    number("rejections", "0"),
+    seconds("not_before_seconds", "0"),
+    Column("cancel_reason", Name),
+    text("reason"),
+    Column("status", LargeBinary, nullable=False),
+    seconds("submitted_seconds"),
+    Column("placed_seconds", Double),
+    Column("started_seconds", Double),
+    Column("finished_seconds", Double),
+    seconds("changed_seconds"),
+    number("revision"),
+)
+Index("jobs_revision", jobs.c.revision)
+Index("jobs_submitted", jobs.c.submitted_seconds, jobs.c.job_id)
+# Constants stand in these conditions literally: SQLite uses a partial index for no other.
+IS_OPEN: Final = jobs.c.is_open == literal_column("1")
+IS_WAITING: Final = IS_OPEN & (jobs.c.state == literal_column(str(int(JobState.SUBMITTED))))
+IS_HELD: Final = IS_OPEN & (jobs.c.state != literal_column(str(int(JobState.SUBMITTED))))
+Index(
+    "jobs_waiting",
+    jobs.c.priority.desc(),
+    jobs.c.submitted_seconds,
+    jobs.c.job_id,
+    sqlite_where=IS_WAITING,
+    postgresql_where=IS_WAITING,
+)
+Index("jobs_held", jobs.c.lease_end_seconds, sqlite_where=IS_HELD, postgresql_where=IS_HELD)
+
+attempts: Final = Table(
+    "attempts",
+    METADATA,
+    Column("job_id", Name, primary_key=True),
+    Column("attempt", BigInteger, primary_key=True),
+    Column("satellite", Name, nullable=False),
+    seconds("placed_seconds"),
+    seconds("lease_end_seconds"),
+    number("state"),
+    number("version", "0"),
+)
+
+job_history: Final = Table(
+    "job_history",
+    METADATA,
+    Column("id", Serial, primary_key=True),
+    Column("job_id", Name, nullable=False),
+    number("attempt"),
+    # Null for what the ground says itself.
+    Column("version", BigInteger),
+    number("state"),
+    text("satellite"),
+    text("node"),
+    text("reason"),
+    Column("progress_ratio", Double, nullable=False),
+    seconds("mission_time_seconds"),
+    seconds("received_seconds"),
+    number("is_applied"),
+    UniqueConstraint("job_id", "attempt", "version", name="job_history_once"),
+)
+
+packages: Final = Table(
+    "packages",
+    METADATA,
+    Column("sha256", LargeBinary, primary_key=True),
+    number("size_bytes"),
+    seconds("received_seconds"),
+)
+
+results: Final = Table(
+    "results",
+    METADATA,
+    Column("job_id", Name, primary_key=True),
+    number("attempt"),
+    Column("sha256", LargeBinary, nullable=False),
+    number("size_bytes"),
+    Column("received_seconds", Double),
+    text("problem"),
+)
+IS_EXPECTED: Final = results.c.received_seconds.is_(None) & (results.c.problem == literal_column("''"))
+Index("results_expected", results.c.job_id, sqlite_where=IS_EXPECTED, postgresql_where=IS_EXPECTED)
+
+chunks: Final = Table(
+    "chunks",
+    METADATA,
+    Column("job_id", Name, primary_key=True),
+    Column("attempt", BigInteger, primary_key=True),
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("offset_bytes", BigInteger, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+telecommands: Final = Table(
+    "telecommands",
+    METADATA,
+    Column("command_id", Name, primary_key=True),
+    Column("satellite", Name, nullable=False),
+    Column("service", Name, nullable=False),
+    Column("method", Name, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    text("submitter"),
+    seconds("created_seconds"),
+    seconds("not_after_seconds"),
+    number("stage"),
+    number("is_open"),
+    text("reason"),
+    Column("response", LargeBinary, nullable=False),
+    number("revision"),
+)
+IS_UNDER_WAY: Final = telecommands.c.is_open == literal_column("1")
+Index("telecommands_open", telecommands.c.not_after_seconds, sqlite_where=IS_UNDER_WAY, postgresql_where=IS_UNDER_WAY)
+Index("telecommands_created", telecommands.c.created_seconds, telecommands.c.command_id)
+
+telecommand_stages: Final = Table(
+    "telecommand_stages",
+    METADATA,
+    Column("command_id", Name, primary_key=True),
+    Column("stage", BigInteger, primary_key=True),
+    text("reason"),
+    seconds("mission_time_seconds"),
+)
+
+events: Final = Table(
+    "events",
+    METADATA,
+    Column("id", Serial, primary_key=True),
+    Column("satellite", Name, nullable=False),
+    Column("source", Name, nullable=False),
+    Column("name", Name, nullable=False),
+    number("severity"),
+    text("text"),
+    text("fields"),
+    seconds("mission_time_seconds"),
+    seconds("received_seconds"),
+    # An id is never used twice: who asks for what came after one must miss nothing.
+    sqlite_autoincrement=True,
+)
+
+telemetry: Final = Table(
+    "telemetry",
+    METADATA,
+    Column("id", Serial, primary_key=True),
+    Column("satellite", Name, nullable=False),
+    seconds("first_seconds"),
+    seconds("last_seconds"),
+    seconds("received_seconds"),
+    number("samples"),
+    Column("batch", LargeBinary, nullable=False),
+)
+Index("telemetry_last", telemetry.c.satellite, telemetry.c.last_seconds)
+Index("telemetry_received", telemetry.c.received_seconds)
+
+revisions: Final = Table(
+    "revisions",
+    METADATA,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    number("revision"),
+    CheckConstraint("one = 1", name="revisions_one"),
 )

@@ -2,136 +2,162 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any, Final
 
 from google.protobuf.text_format import MessageToString
+from sqlalchemy import bindparam, delete, func, select, update
 
+from ground.connection import Connection
 from ground.records import CommandStage, TelecommandRecord
-from ground.store.jobs import next_revision
+from ground.stages import FINAL, advances, in_story, rank, stage_name
+from ground.store.revisions import next_revision
+from ground.store.schema import IS_UNDER_WAY, telecommand_stages, telecommands
+from ground.store.upsert import insert as insert_into
 from skyrack.dictionary import rpcs
 from skyrack.v1 import backhaul_pb2
-from skyrack.v1.backhaul_pb2 import TelecommandStage
 
-__all__ = ["FINAL_STAGES", "advance", "expired", "insert", "list_telecommands", "load", "stage_name", "totals", "trim"]
-
-FINAL_STAGES: Final = frozenset(
-    {
-        backhaul_pb2.TELECOMMAND_STAGE_COMPLETED,
-        backhaul_pb2.TELECOMMAND_STAGE_FAILED,
-        backhaul_pb2.TELECOMMAND_STAGE_EXPIRED,
-    }
-)
+__all__ = ["advance", "expired", "insert", "list_telecommands", "load", "totals", "trim", "turn"]
 
 
-def stage_name(stage: int) -> str:
-    """``COMPLETED`` for ``TELECOMMAND_STAGE_COMPLETED``."""
-    return TelecommandStage.Name(stage).removeprefix("TELECOMMAND_STAGE_")
-
-
-def insert(connection: sqlite3.Connection, satellite: str, command: backhaul_pb2.Telecommand, now: float) -> bool:
+def insert(connection: Connection, satellite: str, command: backhaul_pb2.Telecommand, now: float) -> bool:
     """Keep a new telecommand; False when the same one is there already.
 
     Raises:
         ValueError: another telecommand has this id.
     """
     known = connection.execute(
-        "SELECT satellite, service, method, request FROM telecommands WHERE command_id = ?", (command.command_id,)
-    ).fetchone()
+        select(telecommands.c.satellite, telecommands.c.service, telecommands.c.method, telecommands.c.request).where(
+            telecommands.c.command_id == command.command_id
+        )
+    ).first()
     if known is not None:
-        if known == (satellite, command.service, command.method, command.request):
+        if tuple(known) == (satellite, command.service, command.method, command.request):
             return False
         raise ValueError(f"another telecommand has the id {command.command_id}; choose a new id")
     stage = backhaul_pb2.TELECOMMAND_STAGE_QUEUED
-    connection.execute(
-        "INSERT INTO telecommands (command_id, satellite, service, method, request, submitter, created_seconds, "
-        "not_after_seconds, stage, is_open, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?)",
-        (
-            command.command_id,
-            satellite,
-            command.service,
-            command.method,
-            command.request,
-            command.submitter,
-            now,
-            command.not_after_seconds,
-            stage,
-            next_revision(connection),
-        ),
-    )
-    connection.execute("INSERT INTO telecommand_stages VALUES (?, ?, '', ?)", (command.command_id, stage, now))
+    row = {
+        "command_id": command.command_id,
+        "satellite": satellite,
+        "service": command.service,
+        "method": command.method,
+        "request": command.request,
+        "submitter": command.submitter,
+        "created_seconds": now,
+        "not_after_seconds": command.not_after_seconds,
+        "stage": stage,
+        "is_open": 1,
+        "response": b"",
+        "revision": next_revision(connection),
+    }
+    connection.execute(insert_into(telecommands), row)
+    begun = {"command_id": command.command_id, "stage": stage, "mission_time_seconds": now}
+    connection.execute(insert_into(telecommand_stages), begun)
     return True
 
 
 def advance(
-    connection: sqlite3.Connection, command_id: str, stage: int, reason: str, at_seconds: float, response: bytes = b""
+    connection: Connection, command_id: str, stage: int, reason: str, at_seconds: float, response: bytes = b""
 ) -> bool:
     """A telecommand reached a stage; False when that changes nothing: known, overtaken, or after the end."""
-    done = connection.execute(
-        "UPDATE telecommands SET stage = ?1, is_open = ?2, reason = ?3, response = ?4, revision = ?5 "
-        "WHERE command_id = ?6 AND is_open = 1 AND stage < ?1",
-        (stage, int(stage not in FINAL_STAGES), reason, response, next_revision(connection), command_id),
+    found = connection.execute(select(telecommands.c.stage).where(telecommands.c.command_id == command_id)).first()
+    if found is None:
+        return False
+    is_news = advances(found.stage, stage)
+    if is_news:
+        _set_stage(connection, command_id, stage, reason, response)
+    if is_news or rank(stage) < rank(found.stage):
+        # A stage that was overtaken on the way is still part of the story.
+        reached = {"command_id": command_id, "stage": stage, "reason": reason, "mission_time_seconds": at_seconds}
+        connection.execute(insert_into(telecommand_stages).on_conflict_do_nothing(), reached)
+    return is_news
+
+
+def turn(connection: Connection, command_id: str, stage: int, reason: str, at_seconds: float) -> None:
+    """A telecommand that has not left is held, or released again."""
+    _set_stage(connection, command_id, stage, reason)
+    newest = {"reason": reason, "mission_time_seconds": at_seconds}
+    statement = insert_into(telecommand_stages).on_conflict_do_update(
+        index_elements=[telecommand_stages.c.command_id, telecommand_stages.c.stage], set_=newest
     )
-    # A stage that was overtaken on the way is still part of the story.
+    connection.execute(statement, {"command_id": command_id, "stage": stage, **newest})
+
+
+def _set_stage(connection: Connection, command_id: str, stage: int, reason: str, response: bytes = b"") -> None:
     connection.execute(
-        "INSERT OR IGNORE INTO telecommand_stages SELECT command_id, ?, ?, ? FROM telecommands "
-        "WHERE command_id = ? AND (is_open = 1 OR stage >= ?)",
-        (stage, reason, at_seconds, command_id, stage),
+        update(telecommands)
+        .where(telecommands.c.command_id == command_id)
+        .values(
+            stage=stage,
+            is_open=int(stage not in FINAL),
+            reason=reason,
+            response=response,
+            revision=next_revision(connection),
+        )
     )
-    return done.rowcount == 1
 
 
-def expired(connection: sqlite3.Connection, before: float) -> list[str]:
+def expired(connection: Connection, before: float) -> list[str]:
     """Ids of open telecommands that ended before the given time and of whose fate nothing was heard."""
-    rows = connection.execute(
-        "SELECT command_id FROM telecommands WHERE is_open = 1 AND not_after_seconds > 0 AND not_after_seconds < ?",
-        (before,),
-    )
-    return [command_id for (command_id,) in rows]
+    end = telecommands.c.not_after_seconds
+    statement = select(telecommands.c.command_id).where(IS_UNDER_WAY, end > 0, end < before).order_by(end)
+    return list(connection.execute(statement).scalars())
 
 
-def trim(connection: sqlite3.Connection, before: float) -> None:
+def trim(connection: Connection, before: float) -> None:
     """Forget telecommands that are over and whose time ended before the given mission time."""
-    rows = connection.execute(
-        "DELETE FROM telecommands WHERE is_open = 0 AND created_seconds < ?1 AND not_after_seconds < ?1 "
-        "RETURNING command_id",
-        (before,),
-    ).fetchall()
-    connection.executemany("DELETE FROM telecommand_stages WHERE command_id = ?", rows)
+    is_old = (telecommands.c.created_seconds < before) & (telecommands.c.not_after_seconds < before)
+    forgotten = connection.execute(
+        delete(telecommands).where(telecommands.c.is_open == 0, is_old).returning(telecommands.c.command_id)
+    ).scalars()
+    old = [{"old": command_id} for command_id in forgotten]
+    if old:
+        is_old_stage = telecommand_stages.c.command_id == bindparam("old")
+        connection.execute(delete(telecommand_stages).where(is_old_stage), old)
 
 
-_RECORD: Final = (
-    "SELECT command_id, satellite, service, method, request, submitter, created_seconds, not_after_seconds, stage, "
-    "is_open, reason, response, revision FROM telecommands"
+_RECORD: Final = select(
+    telecommands.c.command_id,
+    telecommands.c.satellite,
+    telecommands.c.service,
+    telecommands.c.method,
+    telecommands.c.request,
+    telecommands.c.submitter,
+    telecommands.c.created_seconds,
+    telecommands.c.not_after_seconds,
+    telecommands.c.stage,
+    telecommands.c.is_open,
+    telecommands.c.reason,
+    telecommands.c.response,
+    telecommands.c.revision,
 )
+_STAGES: Final = select(
+    telecommand_stages.c.stage, telecommand_stages.c.reason, telecommand_stages.c.mission_time_seconds
+).where(telecommand_stages.c.command_id == bindparam("command_id"))
 
 
-def load(connection: sqlite3.Connection, command_id: str) -> TelecommandRecord | None:
+def load(connection: Connection, command_id: str) -> TelecommandRecord | None:
     """A telecommand with its stages, or None."""
-    row = connection.execute(f"{_RECORD} WHERE command_id = ?", (command_id,)).fetchone()
+    row = connection.execute(_RECORD.where(telecommands.c.command_id == command_id)).first()
     return None if row is None else _record(connection, row)
 
 
-def list_telecommands(connection: sqlite3.Connection, limit: int, satellite: str = "") -> list[TelecommandRecord]:
+def list_telecommands(connection: Connection, limit: int, satellite: str = "") -> list[TelecommandRecord]:
     """The newest telecommands with their stages, newest last."""
-    rows = connection.execute(
-        f"{_RECORD} WHERE ?1 = '' OR satellite = ?1 ORDER BY created_seconds DESC, command_id DESC LIMIT ?2",
-        (satellite, limit),
-    ).fetchall()
+    statement = _RECORD.order_by(telecommands.c.created_seconds.desc(), telecommands.c.command_id.desc()).limit(limit)
+    if satellite:
+        statement = statement.where(telecommands.c.satellite == satellite)
+    rows = connection.execute(statement).fetchall()
     return [_record(connection, row) for row in reversed(rows)]
 
 
-def totals(connection: sqlite3.Connection) -> dict[str, int]:
+def totals(connection: Connection) -> dict[str, int]:
     """Number of telecommands by the name of their stage."""
-    rows = connection.execute("SELECT stage, count(*) FROM telecommands GROUP BY stage ORDER BY stage")
-    return {stage_name(stage): count for stage, count in rows}
+    counts = select(telecommands.c.stage, func.count()).group_by(telecommands.c.stage).order_by(telecommands.c.stage)
+    return {stage_name(stage): count for stage, count in connection.execute(counts)}
 
 
-def _record(connection: sqlite3.Connection, row: tuple[Any, ...]) -> TelecommandRecord:
-    stages = connection.execute(
-        "SELECT stage, reason, mission_time_seconds FROM telecommand_stages WHERE command_id = ? ORDER BY stage",
-        (row[0],),
-    )
+def _record(connection: Connection, row: Any) -> TelecommandRecord:
+    stages = connection.execute(_STAGES, {"command_id": row[0]}).fetchall()
     rpc = next((rpc for rpc in rpcs() if rpc.name == row[3]), None)
     return TelecommandRecord(
         command_id=row[0],
@@ -147,7 +173,10 @@ def _record(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Telecommand
         reason=row[10],
         response=_text(rpc.response, row[11]) if rpc else row[11].hex(),
         revision=row[12],
-        stages=tuple(CommandStage(stage_name(stage), reason, at) for stage, reason, at in stages),
+        stages=tuple(
+            CommandStage(stage_name(stage), reason, at)
+            for stage, reason, at in sorted(stages, key=lambda made: in_story(made[0], made[2]))
+        ),
     )
 
 
