@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ground.connection import Connection
 from ground.store import events
 from ground.store.events import severity_name
 from ground.telemetry.alarms import Alarm, Change, Point, event_severity
-from skyrack.storage import Connection
 
 __all__ = ["AlarmRecord", "AlarmStep", "history", "load", "record", "save", "trim"]
 

@@ -11,12 +11,25 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ground.telemetry.plans import Column, Shape
 from skyrack.storage import Connection
 
-__all__ = ["Ids", "SealedChunk", "Stored", "add", "chunks_of", "load_sequences", "newest_seconds", "save_sequences"]
+__all__ = [
+    "Ids",
+    "SealedChunk",
+    "Stored",
+    "Topic",
+    "add",
+    "chunks_of",
+    "load_sequences",
+    "newest_of_each",
+    "save_sequences",
+    "totals",
+    "trim",
+    "types_of",
+]
 
 Topic = tuple[str, str, str, str]
 """Satellite, message type, source, key."""
@@ -44,6 +57,8 @@ class Stored:
     shape: Shape
     columns: tuple[Column, ...]
     data: bytes
+    place: tuple[float, int]
+    """On-board time of its first sample, and its id: what comes after it in order."""
 
 
 @dataclass(slots=True)
@@ -117,20 +132,59 @@ def _layout_id(connection: Connection, known: Ids, topic: int, chunk: SealedChun
     return found
 
 
+_CHUNKS: Final = (
+    "SELECT t.source, t.instance, l.layout, c.data, c.first_seconds, c.id FROM telemetry_topics t "
+    "JOIN telemetry_chunks c ON c.topic_id = t.id JOIN telemetry_layouts l ON l.id = c.layout_id "
+)
+
+
 def chunks_of(
-    connection: Connection, satellite: str, message_type: str, start_seconds: float, end_seconds: float, limit: int = -1
+    connection: Connection,
+    satellite: str,
+    message_type: str,
+    start_seconds: float,
+    end_seconds: float,
+    after: tuple[float, int] = (-1e300, 0),
+    limit: int = 1_000_000,
 ) -> list[Stored]:
-    """Chunks of a message type that hold samples with on-board times in [start, end), oldest first."""
+    """Chunks of a message type that hold samples with on-board times in [start, end), oldest first, after a place."""
     rows = connection.execute(
-        "SELECT t.source, t.instance, l.layout, c.data FROM telemetry_topics t "
-        "JOIN telemetry_chunks c ON c.topic_id = t.id JOIN telemetry_layouts l ON l.id = c.layout_id "
-        "WHERE t.satellite = :satellite AND t.message_type = :type "
-        "AND c.last_seconds >= :start AND c.first_seconds < :end ORDER BY c.first_seconds, c.id"
-        + (f" LIMIT {int(limit)}" if limit >= 0 else ""),
-        {"satellite": satellite, "type": message_type, "start": start_seconds, "end": end_seconds},
+        _CHUNKS + "WHERE t.satellite = :satellite AND t.message_type = :type "
+        "AND c.last_seconds >= :start AND c.first_seconds < :end "
+        "AND (c.first_seconds > :after OR (c.first_seconds = :after AND c.id > :id)) "
+        "ORDER BY c.first_seconds, c.id LIMIT :limit",
+        {
+            "satellite": satellite,
+            "type": message_type,
+            "start": start_seconds,
+            "end": end_seconds,
+            "after": after[0],
+            "id": after[1],
+            "limit": limit,
+        },
     ).fetchall()
     layouts: dict[str, tuple[Shape, tuple[Column, ...]]] = {}
-    return [Stored(row[0], row[1], *_layout(row[2], layouts), bytes(row[3])) for row in rows]
+    return [_stored(row, layouts) for row in rows]
+
+
+def newest_of_each(connection: Connection) -> list[tuple[Topic, Stored]]:
+    """The chunk of each topic that holds its newest sample."""
+    layouts: dict[str, tuple[Shape, tuple[Column, ...]]] = {}
+    topics = connection.execute(
+        "SELECT id, satellite, message_type, source, instance FROM telemetry_topics ORDER BY id"
+    ).fetchall()
+    found = []
+    for number, satellite, message_type, source, key in topics:
+        row = connection.execute(
+            _CHUNKS + "WHERE c.topic_id = :topic ORDER BY c.last_seconds DESC LIMIT 1", {"topic": number}
+        ).fetchone()
+        if row is not None:
+            found.append(((satellite, message_type, source, key), _stored(row, layouts)))
+    return found
+
+
+def _stored(row: Sequence[Any], layouts: dict[str, tuple[Shape, tuple[Column, ...]]]) -> Stored:
+    return Stored(row[0], row[1], *_layout(row[2], layouts), bytes(row[3]), (float(row[4]), int(row[5])))
 
 
 def _layout(text: str, known: dict[str, tuple[Shape, tuple[Column, ...]]]) -> tuple[Shape, tuple[Column, ...]]:
@@ -160,8 +214,9 @@ def save_sequences(connection: Connection, known: Ids, rows: Sequence[tuple[Topi
     """Keep what has come of lives of topics, packed."""
     if rows:
         connection.executemany(
-            "INSERT INTO telemetry_sequences (topic_id, incarnation, received) VALUES (:topic, :incarnation, :received) "
-            "ON CONFLICT (topic_id, incarnation) DO UPDATE SET received = excluded.received",
+            "INSERT INTO telemetry_sequences (topic_id, incarnation, received) "
+            "VALUES (:topic, :incarnation, :received) ON CONFLICT (topic_id, incarnation) "
+            "DO UPDATE SET received = excluded.received",
             [
                 {"topic": topic_id(connection, known, topic), "incarnation": incarnation, "received": packed}
                 for topic, incarnation, packed in rows
@@ -176,15 +231,6 @@ def load_sequences(connection: Connection) -> list[tuple[Topic, int, bytes]]:
         "FROM telemetry_sequences s JOIN telemetry_topics t ON t.id = s.topic_id ORDER BY s.topic_id, s.incarnation"
     ).fetchall()
     return [((row[0], row[1], row[2], row[3]), int(row[4]), bytes(row[5])) for row in rows]
-
-
-def newest_seconds(connection: Connection) -> dict[Topic, float]:
-    """On-board time of the newest sealed sample of each topic."""
-    rows = connection.execute(
-        "SELECT t.satellite, t.message_type, t.source, t.instance, max(c.last_seconds) FROM telemetry_topics t "
-        "JOIN telemetry_chunks c ON c.topic_id = t.id GROUP BY t.id, t.satellite, t.message_type, t.source, t.instance"
-    ).fetchall()
-    return {(row[0], row[1], row[2], row[3]): float(row[4]) for row in rows}
 
 
 def totals(connection: Connection) -> tuple[int, int, int]:

@@ -161,10 +161,8 @@ class AlarmBook:
             if lasted or now - pending.noted >= self._persistence + _SILENT_SECONDS:
                 del self._pending[point]
                 changes.append(self._raise(point, pending))
-        for alarm in list(self.alarms.values()):
-            if 0 < alarm.shelved_until_seconds <= now:
-                changes.append(self.unshelve(alarm.point, "", now, "its time is up"))
-        return changes
+        over = [alarm.point for alarm in self.alarms.values() if 0 < alarm.shelved_until_seconds <= now]
+        return changes + [self.unshelve(point, "", now, "its time is up") for point in over]
 
     def _raise(self, point: Point, pending: _Pending) -> Change:
         old = self.alarms.get(point)

@@ -161,7 +161,7 @@ def downsample(times: Floats, values: Floats, start_seconds: float, step_seconds
         start_seconds + numbers * step_seconds,
         np.minimum.reduceat(values, first),
         np.maximum.reduceat(values, first),
-        np.asarray(np.add.reduceat(values, first) / count, np.float64),
+        (np.add.reduceat(values, first) / count).astype(np.float64),
         count.astype(np.int64),
     )
 

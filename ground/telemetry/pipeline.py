@@ -6,6 +6,7 @@ loop, and is written out for it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError, Message
 
 from ground.telemetry.chunks import OpenChunk
+from ground.telemetry.history import Part, samples_of
 from ground.telemetry.plans import Plan, Shape, plan_of
 from ground.telemetry.sequences import Received
 from ground.telemetry.watch import Crossing, Watched, watched
@@ -187,11 +189,35 @@ class SatellitePipeline:
     refused: int = 0
     """Samples that cannot be decoded, or make no sense."""
 
-    def ingest(self, batch: backhaul_pb2.TelemetryBatch, received_seconds: float) -> list[Crossing]:
+    def topic(self, kind: Kind) -> Topic:
+        """A topic; made at its first use."""
+        found = self.topics.get(kind)
+        if found is None:
+            found = self.topics[kind] = Topic(kind)
+        return found
+
+    def restore(self, part: Part) -> None:
+        """Take the newest sample of a part for the latest, unless a newer one is known."""
+        kind = (part.message_type, part.source, part.key)
+        topic = self.topic(kind)
+        newest = float(part.chunk.times().max())
+        if topic.parse is None or newest <= topic.newest:
+            return
+        *_, sample = samples_of(part, newest, math.inf)
+        topic.newest = newest
+        topic.latest = self.samples[kind] = Latest(newest, topic.parse(sample.payload))
+        self.newest_seconds = max(self.newest_seconds, newest)
+        if kind[0] == _OVERRIDES:
+            self._override(topic.latest.message)
+
+    def ingest(  # noqa: C901, PLR0912, PLR0915 - one loop, where every call counts
+        self, batch: backhaul_pb2.TelemetryBatch, received_seconds: float
+    ) -> list[Crossing]:
         """Take a batch in; batches may come in any order, and again."""
         topics = self.topics
         crossings: list[Crossing] = []
         messages = values = open_values = 0
+        newest = self.newest_seconds
         for sample in batch.samples:
             kind = (sample.message_type, sample.source, sample.key)
             at = sample.mission_time_seconds
@@ -254,8 +280,8 @@ class SatellitePipeline:
                     latest.message = message
                 if kind[0] == _OVERRIDES:
                     self._override(message)
-            if at > self.newest_seconds:
-                self.newest_seconds = at
+            newest = max(newest, at)
+        self.newest_seconds = newest
         self.messages += messages
         self.values += values
         self.open_values += open_values
@@ -275,7 +301,7 @@ class SatellitePipeline:
                     watch.level = old.level
         return chunk
 
-    def _override(self, message: executive_pb2.LimitOverrides) -> None:
+    def _override(self, message: Any) -> None:
         fields = telemetry_fields()
         found = {item.field: read_limits(item.limits) for item in message.overrides if item.field in fields}
         if found != self.limits.overrides:

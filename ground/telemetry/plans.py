@@ -96,7 +96,8 @@ class Plan:
         for name in self.optional:
             row.append(getattr(message, name) if message.HasField(name) else _NAN)
         single = tuple(
-            plan.read_into(getattr(message, name), row) if message.HasField(name) else None for name, plan in self.single
+            plan.read_into(getattr(message, name), row) if message.HasField(name) else None
+            for name, plan in self.single
         )
         repeated = tuple(
             tuple(plan.read_into(item, row) for item in getattr(message, name)) for name, plan in self.repeated
