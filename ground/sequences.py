@@ -1,0 +1,185 @@
+"""Sequences of commands as people use them: submitted whole, followed step by step, ended early."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from ground.command_desk import CommandDesk
+from ground.command_queue import CommandQueue
+from ground.command_records import SequenceRecord
+from ground.connection import Connection
+from ground.errors import ConflictError, UnknownError
+from ground.orders import Orders
+from ground.pulse import Pulse
+from ground.records import TelecommandRecord
+from ground.store import command_queue, sequences
+from skyrack import orders
+from skyrack.clock import Clock
+from skyrack.errors import UserError
+from skyrack.files import suggest
+from skyrack.orders import Verified
+from skyrack.sequences import problem_of, problems
+from skyrack.storage import Storage
+from skyrack.v1.backhaul_pb2 import CommandSequence
+from skyrack.v1.gateway_pb2 import AbortSequenceRequest
+
+__all__ = ["AbortRecord", "SequenceDesk"]
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class AbortRecord:
+    """What came of asking that a sequence end early."""
+
+    sequence: SequenceRecord
+    # The command that tells the satellite; None where the sequence had not left, or was over.
+    command: TelecommandRecord | None
+
+
+class SequenceDesk:
+    """All methods raise ``StorageError`` when the disk fails."""
+
+    def __init__(
+        self,
+        database: Storage[Any],
+        clock: Clock,
+        satellites: Collection[str],
+        signer: Orders,
+        queue: CommandQueue,
+        desk: CommandDesk,
+        changed: Pulse,
+        lifetime_seconds: float,
+    ) -> None:
+        """``lifetime_seconds`` is how long a sequence may take to arrive when its submitter does not say."""
+        self._database = database
+        self._clock = clock
+        self._satellites = satellites
+        self._signer = signer
+        self._queue = queue
+        self._desk = desk
+        self._changed = changed
+        self._lifetime_seconds = lifetime_seconds
+
+    async def submit(
+        self,
+        sequence_id: str,
+        satellite: str,
+        sequence: CommandSequence,
+        *,
+        submitter: str = "",
+        lifetime_seconds: float = 0.0,
+    ) -> SequenceRecord:
+        """Check a sequence as a whole and queue it, signed by the ground; durable when this returns.
+
+        The same again changes nothing.
+
+        Raises:
+            UserError: something of it is wrong; nothing was kept.
+            UnknownError: there is no such satellite.
+            ConflictError: another sequence has this id.
+        """
+        now = self._clock.now()
+        known = await self._database.read(
+            lambda connection: sequences.same(connection, sequence_id, satellite, sequence)
+        )
+        if known is not None:
+            return known
+        end = now + (lifetime_seconds or self._lifetime_seconds)
+        self._check(sequence_id, satellite, sequence, now)
+        order = self._signer.sequence(sequence_id, satellite, sequence, not_after_seconds=end, submitter=submitter)
+        return await self.take(order)
+
+    async def take(self, order: Verified) -> SequenceRecord:
+        """Queue a sequence that somebody has signed. Raises as ``submit`` does."""
+        now = self._clock.now()
+        wanted = order.order
+        satellite = wanted.destination
+        self._check(wanted.order_id, satellite, wanted.sequence, now)
+        missing = orders.lacking(order)
+        if missing:
+            raise UserError(f"sequence {wanted.order_id}: {missing}")
+
+        def transaction(connection: Connection) -> SequenceRecord:
+            try:
+                is_new = sequences.insert(
+                    connection,
+                    wanted.order_id,
+                    satellite,
+                    wanted.sequence,
+                    wanted.submitter,
+                    now,
+                    wanted.not_after_seconds,
+                )
+            except ValueError as error:
+                raise ConflictError(str(error)) from None
+            if is_new:
+                self._queue.put(connection, satellite, order, now)
+            return _known(sequences.load(connection, wanted.order_id), wanted.order_id)
+
+        record = await self._database.write(transaction)
+        await self._queue.came(satellite)
+        self._changed.beat()
+        return record
+
+    def _check(self, sequence_id: str, satellite: str, sequence: CommandSequence, now: float) -> None:
+        if not _ID.fullmatch(sequence_id):
+            raise UserError(
+                f'sequence id "{sequence_id}": must be letters, digits, ".", "_" and "-", at most 64, '
+                "beginning with a letter or digit"
+            )
+        if satellite not in self._satellites:
+            raise UnknownError(f"there is no satellite {satellite}; {suggest(satellite, self._satellites)}")
+        found = problems(sequence, now, problem_of)
+        if found:
+            raise UserError(f"sequence {sequence.name or sequence_id}: {'; '.join(found)}")
+
+    async def sequence(self, sequence_id: str) -> SequenceRecord:
+        """A sequence with its steps. Raises ``UnknownError``."""
+        found = await self._database.read(lambda connection: sequences.load(connection, sequence_id))
+        return _known(found, sequence_id)
+
+    async def sequences(self, limit: int = 200, satellite: str = "") -> list[SequenceRecord]:
+        """The newest sequences, newest last, without their steps."""
+        return await self._database.read(lambda connection: sequences.list_sequences(connection, limit, satellite))
+
+    async def abort(
+        self,
+        sequence_id: str,
+        person: str,
+        reason: str,
+        send: Callable[[str, str, Message], Awaitable[TelecommandRecord]],
+    ) -> AbortRecord:
+        """End a sequence early: it is withdrawn if it has not left, else its satellite is told by a command.
+
+        ``send(satellite, method, request)`` sends that command.
+
+        Raises:
+            UnknownError: there is no such sequence.
+        """
+        record = await self.sequence(sequence_id)
+        if record.is_final:
+            return AbortRecord(record, None)
+
+        def waits(connection: Connection) -> bool:
+            return command_queue.find(connection, command_queue.SEQUENCE, sequence_id) is not None
+
+        if await self._database.read(waits):
+            await self._desk.withdraw(sequence_id, person, reason, command_queue.SEQUENCE)
+            return AbortRecord(await self.sequence(sequence_id), None)
+        told = f"by {person}: {reason}" if person and reason else reason or (f"by {person}" if person else "")
+        request = AbortSequenceRequest(sequence_id=sequence_id, reason=told)
+        command = await send(record.satellite, "AbortSequence", request)
+        return AbortRecord(await self.sequence(sequence_id), command)
+
+
+def _known(found: SequenceRecord | None, sequence_id: str) -> SequenceRecord:
+    if found is None:
+        raise UnknownError(f"there is no sequence {sequence_id}")
+    return found

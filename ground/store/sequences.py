@@ -1,0 +1,285 @@
+"""Sequences of commands, their steps, and the stages that they reach. Each in a transaction of the caller's."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from google.protobuf.text_format import MessageToString
+
+from ground.command_records import SequenceRecord, SequenceStepRecord
+from ground.connection import Connection
+from ground.records import CommandStage
+from ground.stages import FINAL, advances, in_story, rank, stage_name
+from ground.store.revisions import next_revision
+from skyrack.dictionary import rpcs
+from skyrack.v1 import backhaul_pb2
+from skyrack.v1.backhaul_pb2 import CommandSequence, SequenceStep
+
+__all__ = [
+    "advance",
+    "advance_step",
+    "expired",
+    "insert",
+    "list_sequences",
+    "load",
+    "same",
+    "satellite_of",
+    "trim",
+    "turn",
+]
+
+_QUEUED: Final = backhaul_pb2.TELECOMMAND_STAGE_QUEUED
+_STARTED: Final = backhaul_pb2.TELECOMMAND_STAGE_STARTED
+
+_COLUMNS: Final = (
+    "sequence_id, satellite, name, submitter, created_seconds, not_after_seconds, stage, is_open, reason, revision, "
+    "sequence"
+)
+
+
+def insert(
+    connection: Connection,
+    sequence_id: str,
+    satellite: str,
+    sequence: CommandSequence,
+    submitter: str,
+    now: float,
+    not_after_seconds: float,
+) -> bool:
+    """Keep a new sequence; False when the same one is there already.
+
+    Raises:
+        ValueError: another sequence has this id.
+    """
+    data = sequence.SerializeToString(deterministic=True)
+    known = connection.execute(
+        "SELECT satellite, sequence FROM sequences WHERE sequence_id = :id", {"id": sequence_id}
+    ).fetchone()
+    if known is not None:
+        if known[0] == satellite and bytes(known[1]) == data:
+            return False
+        raise ValueError(f"another sequence has the id {sequence_id}; choose a new id")
+    connection.execute(
+        "INSERT INTO sequences (sequence_id, satellite, name, sequence, submitter, created_seconds, "
+        "not_after_seconds, stage, is_open, revision) VALUES (:id, :satellite, :name, :sequence, :submitter, :now, "
+        ":not_after, :stage, 1, :revision)",
+        {
+            "id": sequence_id,
+            "satellite": satellite,
+            "name": sequence.name,
+            "sequence": data,
+            "submitter": submitter,
+            "now": now,
+            "not_after": not_after_seconds,
+            "stage": _QUEUED,
+            "revision": next_revision(connection),
+        },
+    )
+    _tell(connection, sequence_id, _QUEUED, "", now)
+    connection.executemany(
+        "INSERT INTO sequence_steps (sequence_id, number, stage) VALUES (:id, :number, :stage)",
+        [{"id": sequence_id, "number": number, "stage": _QUEUED} for number in range(1, len(sequence.steps) + 1)],
+    )
+    return True
+
+
+def same(connection: Connection, sequence_id: str, satellite: str, sequence: CommandSequence) -> SequenceRecord | None:
+    """The record of this very sequence, if it was submitted before."""
+    row = connection.execute(
+        "SELECT satellite, sequence FROM sequences WHERE sequence_id = :id", {"id": sequence_id}
+    ).fetchone()
+    if row is None or (row[0], bytes(row[1])) != (satellite, sequence.SerializeToString(deterministic=True)):
+        return None
+    return load(connection, sequence_id)
+
+
+def satellite_of(connection: Connection, sequence_id: str) -> str:
+    """The satellite that a sequence is for; empty when there is none."""
+    row = connection.execute("SELECT satellite FROM sequences WHERE sequence_id = :id", {"id": sequence_id}).fetchone()
+    return str(row[0]) if row is not None else ""
+
+
+def advance(connection: Connection, sequence_id: str, stage: int, reason: str, at_seconds: float) -> bool:
+    """A sequence reached a stage; False when that changes nothing: known, overtaken, or after the end."""
+    row = connection.execute("SELECT stage FROM sequences WHERE sequence_id = :id", {"id": sequence_id}).fetchone()
+    if row is None:
+        return False
+    is_news = advances(row[0], stage)
+    if is_news:
+        _set_stage(connection, sequence_id, stage, reason)
+    if is_news or rank(stage) < rank(row[0]):
+        # A stage that was overtaken on the way is still part of the story.
+        _tell(connection, sequence_id, stage, reason, at_seconds)
+    return is_news
+
+
+def _set_stage(connection: Connection, sequence_id: str, stage: int, reason: str) -> None:
+    """Write down where a sequence stands."""
+    connection.execute(
+        "UPDATE sequences SET stage = :stage, is_open = :is_open, reason = :reason, revision = :revision "
+        "WHERE sequence_id = :id",
+        {
+            "stage": stage,
+            "is_open": int(stage not in FINAL),
+            "reason": reason,
+            "revision": next_revision(connection),
+            "id": sequence_id,
+        },
+    )
+
+
+def _tell(connection: Connection, sequence_id: str, stage: int, reason: str, at_seconds: float) -> None:
+    connection.execute(
+        "INSERT INTO sequence_stages (sequence_id, stage, reason, mission_time_seconds) "
+        "VALUES (:id, :stage, :reason, :at) ON CONFLICT (sequence_id, stage) DO NOTHING",
+        {"id": sequence_id, "stage": stage, "reason": reason, "at": at_seconds},
+    )
+
+
+def turn(connection: Connection, sequence_id: str, stage: int, reason: str, at_seconds: float) -> None:
+    """A sequence that has not left is held, or released again."""
+    _set_stage(connection, sequence_id, stage, reason)
+    connection.execute(
+        "INSERT INTO sequence_stages (sequence_id, stage, reason, mission_time_seconds) "
+        "VALUES (:id, :stage, :reason, :at) ON CONFLICT (sequence_id, stage) "
+        "DO UPDATE SET reason = excluded.reason, mission_time_seconds = excluded.mission_time_seconds",
+        {"id": sequence_id, "stage": stage, "reason": reason, "at": at_seconds},
+    )
+
+
+def advance_step(
+    connection: Connection,
+    sequence_id: str,
+    number: int,
+    stage: int,
+    reason: str,
+    at_seconds: float,
+    response: bytes = b"",
+) -> bool:
+    """A step reached a stage; False when that changes nothing."""
+    row = connection.execute(
+        "SELECT stage FROM sequence_steps WHERE sequence_id = :id AND number = :number",
+        {"id": sequence_id, "number": number},
+    ).fetchone()
+    if row is None:
+        return False
+    column = "started_seconds" if stage == _STARTED else "finished_seconds" if stage in FINAL else ""
+    values = {"id": sequence_id, "number": number, "at": at_seconds}
+    if column:
+        connection.execute(
+            f"UPDATE sequence_steps SET {column} = coalesce({column}, :at) "  # noqa: S608 - one of two names
+            "WHERE sequence_id = :id AND number = :number",
+            values,
+        )
+    if not advances(row[0], stage):
+        return False
+    connection.execute(
+        "UPDATE sequence_steps SET stage = :stage, reason = :reason, response = :response "
+        "WHERE sequence_id = :id AND number = :number",
+        {"id": sequence_id, "number": number, "stage": stage, "reason": reason, "response": response or None},
+    )
+    connection.execute(
+        "UPDATE sequences SET revision = :revision WHERE sequence_id = :id",
+        {"revision": next_revision(connection), "id": sequence_id},
+    )
+    return True
+
+
+def expired(connection: Connection, before: float, stages: tuple[int, ...]) -> list[str]:
+    """Ids of sequences that should have arrived before a time, and of which no more is known than these stages."""
+    rows = connection.execute(
+        "SELECT sequence_id, stage FROM sequences "
+        "WHERE is_open = 1 AND not_after_seconds > 0 AND not_after_seconds < :before",
+        {"before": before},
+    )
+    return [sequence_id for sequence_id, stage in rows.fetchall() if stage in stages]
+
+
+def load(connection: Connection, sequence_id: str) -> SequenceRecord | None:
+    """A sequence with its stages and steps, or None."""
+    row = connection.execute(
+        f"SELECT {_COLUMNS} FROM sequences WHERE sequence_id = :id",  # noqa: S608 - names of columns
+        {"id": sequence_id},
+    ).fetchone()
+    return None if row is None else _record(connection, row, with_steps=True)
+
+
+def list_sequences(connection: Connection, limit: int, satellite: str = "") -> list[SequenceRecord]:
+    """The newest sequences with their stages, newest last, without their steps."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM sequences WHERE :satellite = '' OR satellite = :satellite "  # noqa: S608
+        "ORDER BY created_seconds DESC, sequence_id DESC LIMIT :limit",
+        {"satellite": satellite, "limit": limit},
+    ).fetchall()
+    return [_record(connection, row, with_steps=False) for row in reversed(rows)]
+
+
+def trim(connection: Connection, before: float) -> None:
+    """Forget sequences that are over and were made before a mission time."""
+    rows = connection.execute(
+        "DELETE FROM sequences WHERE is_open = 0 AND created_seconds < :before AND not_after_seconds < :before "
+        "RETURNING sequence_id",
+        {"before": before},
+    ).fetchall()
+    for (sequence_id,) in rows:
+        for table in ("sequence_stages", "sequence_steps"):
+            connection.execute(f"DELETE FROM {table} WHERE sequence_id = :id", {"id": sequence_id})  # noqa: S608
+
+
+def _record(connection: Connection, row: Any, *, with_steps: bool) -> SequenceRecord:
+    sequence_id = row[0]
+    stages = connection.execute(
+        "SELECT stage, reason, mission_time_seconds FROM sequence_stages WHERE sequence_id = :id", {"id": sequence_id}
+    ).fetchall()
+    steps: tuple[SequenceStepRecord, ...] = ()
+    if with_steps:
+        written = CommandSequence.FromString(bytes(row[10]))
+        reached = connection.execute(
+            "SELECT number, stage, reason, response, started_seconds, finished_seconds FROM sequence_steps "
+            "WHERE sequence_id = :id ORDER BY number",
+            {"id": sequence_id},
+        )
+        steps = tuple(
+            _step(written, step, tuple(made)) for step, made in zip(written.steps, reached.fetchall(), strict=True)
+        )
+    return SequenceRecord(
+        sequence_id=sequence_id,
+        satellite=row[1],
+        name=row[2],
+        submitter=row[3],
+        created_seconds=row[4],
+        not_after_seconds=row[5],
+        stage=stage_name(row[6]),
+        is_final=not row[7],
+        reason=row[8],
+        revision=row[9],
+        stages=tuple(
+            CommandStage(stage_name(stage), reason, at)
+            for stage, reason, at in sorted(stages, key=lambda made: in_story(made[0], made[2]))
+        ),
+        steps=steps,
+    )
+
+
+def _step(sequence: CommandSequence, step: SequenceStep, made: tuple[Any, ...]) -> SequenceStepRecord:
+    number, stage, reason, response, started, finished = made
+    command = step.telecommand
+    rpc = next((rpc for rpc in rpcs() if rpc.name == command.method), None)
+    is_absolute = step.WhichOneof("at") == "mission_time_seconds"
+    return SequenceStepRecord(
+        number=number,
+        command=f"{command.service}.{command.method}",
+        arguments=_text(rpc.request, command.request) if rpc else command.request.hex(),
+        at_seconds=step.mission_time_seconds if is_absolute else None,
+        after_seconds=step.after_seconds,
+        on_failure="continue" if step.continue_on_failure or sequence.continue_on_failure else "stop",
+        stage=stage_name(stage),
+        reason=reason,
+        response=_text(rpc.response, bytes(response)) if rpc and response else "",
+        started_seconds=started,
+        finished_seconds=finished,
+    )
+
+
+def _text(message_type: Any, data: bytes) -> str:
+    return MessageToString(message_type.FromString(data), as_one_line=True) if data else ""
