@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from google.protobuf.message import Message
 
 from flight.context import ServiceContext
-from flight.gateway import choice, downlink, work
+from flight.gateway import choice, work
 from flight.gateway.agreement import Agreement
 from flight.gateway.backfill import Recording
 from flight.gateway.batching import Batcher
 from flight.gateway.connections import Connections, connector_for
+from flight.gateway.downlink import RefusedError
+from flight.gateway.files import Files
 from flight.gateway.keys import Believed
 from flight.gateway.ledger import ledger_of
 from flight.gateway.orders import OrderDesk
+from flight.gateway.packages import GROUND, Packages
 from flight.gateway.recorder import Recorder
 from flight.gateway.sequencer import Sequencer
 from flight.gateway.worker import Worker
@@ -47,14 +50,11 @@ from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_EVENTS, STREAM_HOUSEKEEPI
 if TYPE_CHECKING:
     from flight.gateway.exporter import Exporter
 
-GROUND: Final = "ground"
-"""The name that the ground signs as."""
-
 _KEEPALIVE_SECONDS: Final = {choice.OPTICAL: 5, choice.ANTENNA: 15}
 _LASER_SILENT_SECONDS: Final = 15.0
 _EVENT_LIFETIME_SECONDS: Final = 30 * 86_400.0
 _RETRY_SECONDS: Final = 5.0
-_CHUNKS_SETTLE_SECONDS: Final = 0.3
+_PRUNE_SECONDS: Final = 86_400.0
 
 
 class Gateway(Service):
@@ -79,7 +79,7 @@ class Gateway(Service):
             self.clock,
             lambda connection, payload: self._enqueue(connection, STREAM_STATUS, payload.SerializeToString()),
             lambda *sequence: self._sequencer.take(*sequence),  # noqa: PLW0108 - it is made later
-            lambda connection, payload, _: work.take_unsigned(connection, payload, self.clock.now()),
+            self._take_unsigned,
         )
         self._endpoint = Endpoint(
             satellite,
@@ -93,7 +93,15 @@ class Gateway(Service):
             on_refused=self._refused,
             settings=settings,
         )
-        self._packages = state_dir / "packages" if state_dir else None
+        packages = Packages(state_dir / "packages" if state_dir else None)
+        self._files = Files(
+            self._endpoint,
+            self._database,
+            packages,
+            state_dir,
+            lambda: self._jobs_came.set(),  # noqa: PLW0108 - it is made later
+            self._refused,
+        )
         self._worker = Worker(
             satellite,
             context.services,
@@ -101,8 +109,8 @@ class Gateway(Service):
             self.clock,
             self.request,
             lambda connection, payload: self._enqueue(connection, STREAM_STATUS, payload.SerializeToString()),
-            lambda: self._endpoint.kick(GROUND, STREAM_STATUS),
-            self._packages,
+            self._committed,
+            packages,
         )
         self._sequencer = Sequencer(
             context.services,
@@ -140,12 +148,10 @@ class Gateway(Service):
 
     async def on_start(self) -> None:
         """Open the store, and take up what earlier lives left to do."""
-        if self._believed.problem:
-            self.event("key_list_damaged", Severity.SEVERITY_ERROR, self._believed.problem)
         await self._database.migrate("gateway", work.SCHEMA)
         await self._endpoint.open()
         self._endpoint.peer(GROUND)
-        await self._worker.sweep()
+        await self._files.sweep()
         await self._sequencer.open()
         address = self.context.attachments.get("metrics.port")
         if address:
@@ -166,11 +172,20 @@ class Gateway(Service):
         """Store the telemetry that still gathers, and close."""
         await self._flush(self._batcher.due(float("inf"), {}, 0))
         await self.record(all_of_it=True)
+        await self._files.exchange.close()
         await self._database.close()
         if self._exporter is not None:
             self._exporter.close()
 
     # Up.
+
+    def _take_unsigned(self, connection: sqlite3.Connection, payload: Payload, item: Delivered) -> bool:
+        now = self.clock.now()
+        return self._files.take(connection, payload, item, now) or work.take_unsigned(connection, payload)
+
+    def _committed(self) -> None:
+        self._endpoint.kick(GROUND, STREAM_STATUS)
+        self._files.committed()
 
     def _took(self, items: Sequence[Delivered]) -> None:
         for reason in self._desk.told(items):
@@ -182,8 +197,9 @@ class Gateway(Service):
             self._sequencer.came()
             if self._agreement.heard(items):
                 self._question_came.set()
-        elif not self._jobs_came.is_set():
-            asyncio.get_running_loop().call_later(_CHUNKS_SETTLE_SECONDS, self._jobs_came.set)
+        else:
+            self._files.exchange.changed()
+            self._jobs_came.set()
 
     async def _telecommands(self) -> bool:
         await self._worker.telecommands()
@@ -216,7 +232,8 @@ class Gateway(Service):
     async def prune(self) -> None:
         """Drop the replay guards of what could not be valid any more, and packages that nobody asks for."""
         now = self.clock.now()
-        await self._database.write(lambda connection: work.prune(connection, now, self._packages))
+        await self._database.write(lambda connection: work.prune(connection, now - _PRUNE_SECONDS))
+        await self._files.prune(now - _PRUNE_SECONDS)
         await self._database.write(lambda connection: self._sequencer.prune(connection, now))
 
     @command
@@ -237,10 +254,8 @@ class Gateway(Service):
         """Take responsibility for an item, and its file: it is in the outbox when this returns."""
         now = self.clock.now()
         try:
-            new = await self._database.write(
-                lambda connection: downlink.accept(connection, request, header.source, now, self._enqueue)
-            )
-        except (StorageError, OutboxFullError, downlink.RefusedError, OSError, ValueError) as error:
+            new = await self._files.send_down(request, header.source, now, self._enqueue)
+        except (StorageError, OutboxFullError, RefusedError, OSError, ValueError) as error:
             return CommandResult(ok=False, reason=str(error))
         for stream in (STREAM_STATUS, STREAM_BULK, request.stream):
             if stream:
@@ -359,6 +374,10 @@ class Gateway(Service):
         full = self._endpoint.settings.window_bytes
         sender.window_bytes = min(full, choice.window_bytes(rate * self.clock.rate)) if link == choice.ANTENNA else full
         self.event("link_up", Severity.SEVERITY_INFO, f"the ground is in reach over the {link} link", link=link)
+        if self._believed.problem:
+            # Not at the start, when nobody listens yet.
+            self.event("key_list_damaged", Severity.SEVERITY_ERROR, self._believed.problem)
+            self._believed.problem = ""
 
     @every(seconds=5)
     async def publish_status(self) -> None:

@@ -86,6 +86,8 @@ class Setup:
         self.links = {"optical": True, "antenna": True}
         self.down: list[Payload] = []
         self.ring = seeded_ring(1, [SATELLITE])
+        self.board_ring = self.ring.copy()
+        self.services: tuple[str, ...] = ("compute", "gateway")
         self.ground = Endpoint(
             "ground",
             key=SigningKey.from_seed(1, "ground"),
@@ -115,7 +117,7 @@ class Setup:
         rng = random.Random(9)
         attachments = {
             "signing.key": SigningKey.from_seed(1, SATELLITE),
-            "signing.ring": self.ring,
+            "signing.ring": self.board_ring,
             "backhaul.optical": self.way("optical"),
             "backhaul.antenna": self.way("antenna"),
         }
@@ -132,7 +134,7 @@ class Setup:
             meter=NullMeter(),
             state_dir=self.state_dir,
             attachments=attachments,
-            services=("compute", "gateway"),
+            services=self.services,
         )
 
     @asynccontextmanager
