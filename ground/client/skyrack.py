@@ -8,7 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import httpx
 import msgspec
@@ -20,10 +20,12 @@ from ground.client.errors import GroundError, check, no_ground, unreachable
 from ground.client.find import find_ground
 from ground.client.stream import Change, changes
 from ground.records import EventRecord, JobRecord, JobStep, SatelliteRecord, TelecommandRecord
-from ground.telemetry.values import TelemetryValue
 from skyrack import archive, jobfile
 from skyrack.errors import UserError
 from skyrack.v1 import job_pb2
+
+if TYPE_CHECKING:
+    from ground.telemetry.values import TelemetryValue
 
 __all__ = ["Skyrack"]
 
@@ -152,6 +154,8 @@ class Skyrack:
 
     async def telemetry(self, satellite: str) -> list[TelemetryValue]:
         """The newest value of every field."""
+        from ground.telemetry.values import TelemetryValue  # brings the ground itself, which few clients need
+
         return await self._get(calls.telemetry(satellite), list[TelemetryValue])
 
     async def send(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import importlib.util
 import random
 import socket
@@ -23,12 +22,14 @@ from ground.api import Keeper, make_app
 from ground.audit import Audit
 from ground.client import Address
 from ground.segment import SUBSCRIPTIONS, GroundSegment, GroundSettings
+from ground.store import access_schema
 from skyrack import files, orders, receipts
 from skyrack.backhaul import Connector, LinkState, down_topic, up_topic
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import Clock, MissionClock
 from skyrack.database import Database
 from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link
+from skyrack.delivery.blocks import FileExchange, MemorySpool, describe
 from skyrack.dictionary import telemetry
 from skyrack.jobs import JobState
 from skyrack.satellite import load_satellite
@@ -70,8 +71,12 @@ class FakeSatellite:
     placements: list[job_pb2.JobPlacement] = field(default_factory=list)
     cancels: list[job_pb2.JobCancel] = field(default_factory=list)
     commands: list[backhaul_pb2.Telecommand] = field(default_factory=list)
-    packages: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    contents: dict[bytes, bytes] = field(default_factory=dict)
+    offers: dict[str, bytes] = field(default_factory=dict)
     result: bytes = b"r" * 100_000
+    told: dict[str, backhaul_pb2.OpenJob] = field(default_factory=dict)
+    questions: list[backhaul_pb2.OpenJobs] = field(default_factory=list)
+    leases: dict[str, float] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -83,9 +88,17 @@ class FakeSatellite:
             database=Database(None),
             clock=self.clock,
             on_item=self._take,
+            after_commit=lambda _: self.files.changed(),
             settings=self.delivery,
         )
         self.link = Link(self.endpoint, lambda _, stream: down_topic(self.name, stream), presence=self.name)
+        self.files = FileExchange(
+            self.endpoint, MemorySpool(self.contents.__setitem__, self.contents.__contains__), limit_bytes=64 << 20
+        )
+
+    def package(self, job_id: str) -> bytes | None:
+        """What came for a job, when all of it has."""
+        return self.contents.get(self.offers.get(job_id, b""))
 
     async def run(self) -> None:
         await self.endpoint.open()
@@ -109,21 +122,24 @@ class FakeSatellite:
         )
         if JobState(state).final:
             receipts.attach(status, self.key or SigningKey.from_seed(SEED, self.name))
+        self.told[status.job_id] = backhaul_pb2.OpenJob(
+            job_id=status.job_id,
+            attempt=status.attempt,
+            version=version,
+            state=state,
+            lease_end_seconds=self.leases.get(status.job_id, placement.lease_end_seconds),
+        )
         await self.send(options_pb2.STREAM_STATUS, job_status=status)
 
     async def send_result(self, placement: job_pb2.JobPlacement, content: bytes) -> bytes:
-        sha256 = hashlib.sha256(content).digest()
-        for offset in range(0, len(content), 24_000):
-            chunk = job_pb2.FileChunk(
-                job_id=placement.spec.job_id,
-                attempt=placement.attempt,
-                sha256=sha256,
-                total_bytes=len(content),
-                offset_bytes=offset,
-                data=content[offset : offset + 24_000],
+        description = describe([content])
+        await self.endpoint.database.write(
+            lambda connection: self.files.book.offer(
+                connection, "ground", description, placement.spec.job_id, placement.attempt, content=content
             )
-            await self.send(options_pb2.STREAM_BULK, file_chunk=chunk)
-        return sha256
+        )
+        self.files.changed()
+        return description.layout.sha256
 
     async def telemetry(self, *messages: Any, stream: int = options_pb2.STREAM_HOUSEKEEPING, source: str = "") -> None:
         now = self.clock.now()
@@ -150,7 +166,7 @@ class FakeSatellite:
             )
             await self.clock.sleep(10)
 
-    def _take(self, _: sqlite3.Connection, item: Delivered) -> None:
+    def _take(self, connection: sqlite3.Connection, item: Delivered) -> None:
         payload = backhaul_pb2.Payload.FromString(item.payload)
         kind = payload.WhichOneof("kind")
         if kind == "job_placement":
@@ -161,9 +177,20 @@ class FakeSatellite:
                 self._start(self._work(placement))
         elif kind == "order":
             self._take_order(self._believed(payload.order.SerializeToString()))
-        elif kind == "file_chunk":
-            chunk = payload.file_chunk
-            self.packages.setdefault(chunk.job_id, {})[chunk.offset_bytes] = chunk.data
+        elif kind == "file_offer":
+            self.offers[payload.file_offer.job_id] = payload.file_offer.sha256
+            self.files.book.take_offer(connection, item.source, payload.file_offer, self.clock.now())
+        elif kind == "file_receipt":
+            self.files.book.take_receipt(connection, item.source, payload.file_receipt)
+        elif kind == "open_jobs":
+            self.questions.append(payload.open_jobs)
+            if not self.is_silent:
+                self._start(self._answer(payload.open_jobs))
+        elif kind == "job_lease":
+            lease = payload.job_lease
+            self.leases[lease.job_id] = lease.lease_end_seconds
+            if lease.job_id in self.told:
+                self.told[lease.job_id].lease_end_seconds = lease.lease_end_seconds
 
     def _believed(self, data: bytes) -> backhaul_pb2.Order:
         ring = self.ring or seeded_ring(SEED, NAMES)
@@ -177,6 +204,25 @@ class FakeSatellite:
             self.commands.append(order.telecommand)
             if not self.is_silent:
                 self._start(self._obey(order.telecommand))
+
+    async def _answer(self, question: backhaul_pb2.OpenJobs) -> None:
+        """Tell what is held here, as compute does."""
+        found = {}
+        for asked in question.jobs:
+            told = self.told.get(asked.job_id)
+            is_known = told is not None and told.attempt == asked.attempt
+            found[asked.job_id] = told if is_known else backhaul_pb2.OpenJob(job_id=asked.job_id, attempt=asked.attempt)
+        found |= {job_id: told for job_id, told in self.told.items() if not JobState(told.state).final}
+        answer = backhaul_pb2.OpenJobs(
+            jobs=found.values(), mission_time_seconds=question.mission_time_seconds, complete=question.complete
+        )
+        await self.send(options_pb2.STREAM_STATUS, open_jobs=answer)
+
+    def forget(self) -> None:
+        """Lose the store in which jobs are kept; what ran is nobody's, and stopped."""
+        self.told.clear()
+        for task in list(self.tasks):
+            task.cancel()
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -319,7 +365,7 @@ async def serve(world: World, directory: Path) -> AsyncIterator[Address]:
         listener.bind(("127.0.0.1", 0))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0)
             yield Address(f"http://127.0.0.1:{listener.getsockname()[1]}", book.local_token)
         finally:
