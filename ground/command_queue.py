@@ -6,7 +6,7 @@ another of its satellite.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
@@ -50,7 +50,6 @@ class CommandQueue:
         self,
         database: Storage[Any],
         clock: Clock,
-        satellites: Collection[str],
         in_reach: Callable[[str], bool],
         enqueue: _Enqueue,
         kick: Callable[[Sequence[str], Sequence[int]], None],
@@ -59,7 +58,6 @@ class CommandQueue:
         """``enqueue`` hands a payload to delivery, ``kick`` tells it to send; ``changed`` beats when a stage did."""
         self._database = database
         self._clock = clock
-        self._satellites = satellites
         self._in_reach = in_reach
         self._enqueue = enqueue
         self._kick = kick

@@ -87,7 +87,7 @@ class SequenceDesk:
         """
         now = self._clock.now()
         known = await self._database.read(
-            lambda connection: sequences.same(connection, sequence_id, satellite, sequence)
+            partial(sequences.same, sequence_id=sequence_id, satellite=satellite, sequence=sequence)
         )
         if known is not None:
             return known

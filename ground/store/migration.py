@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from ground.connection import Connection
 from ground.database import Database, StorageError
 from ground.store import revisions
-from ground.store.schema import METADATA
+from ground.store.tables import METADATA
 
 __all__ = ["Status", "is_ours", "prepare", "sql", "status", "upgrade"]
 

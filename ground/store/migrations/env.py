@@ -12,7 +12,7 @@ from alembic import context
 
 from ground.sqlite import SqliteSession
 from ground.store.migration import is_ours, upgrade
-from ground.store.schema import METADATA
+from ground.store.tables import METADATA
 
 session = SqliteSession(None, is_writer=True)
 connection = session.get()
