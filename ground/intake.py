@@ -7,21 +7,19 @@ from typing import Final
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.text_format import MessageToString
 
-from ground import lifecycle, receipts
+from ground import command_reports, lifecycle, receipts
 from ground.connection import Connection
 from ground.placement import PlacementSettings
-from ground.store import archive, events, files, jobs, telecommands
+from ground.store import events
 from skyrack.delivery.intake import RejectItemError
 from skyrack.dictionary import message_type
 from skyrack.signing import KeyRing
-from skyrack.v1 import backhaul_pb2, common_pb2, executive_pb2, job_pb2, options_pb2
+from skyrack.v1 import backhaul_pb2, common_pb2, executive_pb2, options_pb2
 
-__all__ = ["CHUNK_LIMIT_BYTES", "RESULT_LIMIT_BYTES", "take"]
+__all__ = ["ELSEWHERE", "take"]
 
-RESULT_LIMIT_BYTES: Final = 256 << 20
-"""Largest result that is taken from a satellite."""
-
-CHUNK_LIMIT_BYTES: Final = 1 << 20
+ELSEWHERE: Final = ("file_offer", "file_receipt", "open_jobs")
+"""Kinds that come down and are the business of others."""
 
 _LEVELS: Final = {"nominal": common_pb2.SEVERITY_INFO, "yellow": common_pb2.SEVERITY_WARNING}
 
@@ -48,52 +46,16 @@ def take(
     if kind == "telemetry":
         if stream == options_pb2.STREAM_EVENTS:
             _take_events(connection, source, payload.telemetry, now)
-        else:
-            archive.add_batch(connection, source, payload.telemetry, data, now)
     elif kind == "job_status":
         receipts.check(connection, source, payload.job_status, ring, now)
         lifecycle.take_status(connection, source, payload.job_status, now, settings)
-    elif kind == "file_chunk":
-        _take_chunk(connection, source, payload.file_chunk)
     elif kind == "telecommand_report":
-        _take_report(connection, source, payload.telecommand_report)
-    elif kind != "open_jobs":  # those are heeded when all that was said before them has come
+        command_reports.take_report(connection, source, payload.telecommand_report)
+    elif kind == "order_report" and command_reports.take_order_report(connection, source, payload.order_report):
+        pass
+    elif kind not in ELSEWHERE:
         raise RejectItemError(f"{source} sent a payload of kind {kind}, which does not come down")
     return payload
-
-
-def _take_report(connection: Connection, source: str, report: backhaul_pb2.TelecommandReport) -> None:
-    record = telecommands.load(connection, report.command_id)
-    if record is None or record.satellite != source:
-        raise RejectItemError(f"{source} reports on telecommand {report.command_id}, which it was never sent")
-    if report.stage not in backhaul_pb2.TelecommandStage.values() or not report.stage:
-        raise RejectItemError(f"{source} reports telecommand {report.command_id} in stage {report.stage}")
-    at = report.mission_time_seconds
-    telecommands.advance(connection, report.command_id, report.stage, report.reason, at, report.response)
-
-
-def _take_chunk(connection: Connection, source: str, chunk: job_pb2.FileChunk) -> None:
-    attempt = jobs.attempt(connection, chunk.job_id, chunk.attempt)
-    if attempt is None or attempt.satellite != source:
-        raise RejectItemError(f"{source} sends a result of job {chunk.job_id}, which it was never given")
-    size = len(chunk.data)
-    if chunk.total_bytes > RESULT_LIMIT_BYTES or size > CHUNK_LIMIT_BYTES:
-        raise RejectItemError(
-            f"{source} sends a result of {chunk.total_bytes} bytes, at most {RESULT_LIMIT_BYTES} may come"
-        )
-    if not size or chunk.offset_bytes + size > chunk.total_bytes:
-        raise RejectItemError(f"{source} sends a piece of the result of job {chunk.job_id} that lies outside of it")
-    row = jobs.job_row(connection, chunk.job_id)
-    if row is None or row.attempt != chunk.attempt:
-        return  # of an attempt that has been replaced
-    expected = files.result_of(connection, chunk.job_id)
-    if expected is None and (row.state.final or attempt.state.final):
-        return  # the attempt ended without a result
-    if expected is not None and (
-        expected.received_seconds is not None or expected.problem or expected.sha256 != chunk.sha256
-    ):
-        return
-    files.add_chunk(connection, chunk)
 
 
 def _take_events(connection: Connection, source: str, batch: backhaul_pb2.TelemetryBatch, now: float) -> None:

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from ground.segment import GroundSegment
-from ground.store import archive, jobs, telecommands
+from ground.store import batches, chunks, jobs, telecommands
 from skyrack.delivery import ReceivedLedger, SentLedger
 from skyrack.jobs import JobState
 from skyrack.metrics import TelemetryCollector
@@ -21,7 +21,7 @@ async def exposition(segment: GroundSegment) -> bytes:
     """Everything in the text format. Raises ``StorageError``."""
     states = await segment.database.read(jobs.totals)
     stages = await segment.database.read(telecommands.totals)
-    kept = await segment.database.read(archive.totals)
+    kept = await segment.database.read(lambda connection: (*batches.totals(connection), *chunks.totals(connection)))
     sent, received = await segment.ledgers()
     telemetry = TelemetryCollector()
     for satellite in segment.picture.names:
@@ -41,7 +41,7 @@ class _Ground(Collector):
         segment: GroundSegment,
         states: dict[str, int],
         stages: dict[str, int],
-        kept: tuple[int, int],
+        kept: tuple[int, int, int, int, int],
         sent: list[SentLedger],
         received: list[ReceivedLedger],
     ) -> None:
@@ -78,13 +78,27 @@ class _Ground(Collector):
         all_states = {state.name: self._states.get(state.name, 0) for state in JobState}
         yield _labelled(GaugeMetricFamily, "jobs", "Jobs by state", "state", all_states)
         yield _labelled(GaugeMetricFamily, "telecommands", "Telecommands by stage", "stage", self._stages)
-        yield _gauge("archive_batches", "Telemetry batches kept", self._kept[0])
-        yield _gauge("archive_samples", "Telemetry samples kept", self._kept[1])
+        yield from self._archive()
         yield _counter("samples", "Telemetry samples received since the start", self._segment.picture.samples_total)
         yield _counter("steps", "Looks at what waits", counters.steps)
         yield _counter("storage_errors", "Times that the database failed", counters.storage_errors)
         yield _labelled(CounterMetricFamily, "items", "New items received by kind", "kind", counters.items)
         yield _labelled(CounterMetricFamily, "frames_refused", "Frames dropped by reason", "reason", counters.refused)
+
+    def _archive(self) -> Iterator[Metric]:
+        waiting_batches, waiting_samples, sealed_chunks, sealed_samples, sealed_bytes = self._kept
+        yield _gauge("archive_batches", "Telemetry batches that are not sealed yet", waiting_batches)
+        yield _gauge("archive_chunks", "Sealed chunks of telemetry", sealed_chunks)
+        yield _gauge("archive_samples", "Telemetry messages kept", waiting_samples + sealed_samples)
+        yield _gauge("archive_chunk_bytes", "Size of the sealed chunks", sealed_bytes)
+        pipelines = self._segment.telemetry_service.pipelines.values()
+        yield _counter("values", "Telemetry values received since the start", sum(each.values for each in pipelines))
+        yield _counter("samples_refused", "Samples that made no sense", sum(each.refused for each in pipelines))
+        yield _counter("samples_duplicate", "Samples that came again", sum(each.duplicates for each in pipelines))
+        counted = dict.fromkeys(("active", "returned", "acknowledged", "shelved", "cleared"), 0)
+        for alarm in self._segment.telemetry_service.alarms.book.alarms.values():
+            counted[alarm.state] += 1
+        yield _labelled(GaugeMetricFamily, "alarms", "Alarms by state", "state", counted)
 
     def _delivery(self) -> Iterator[Metric]:
         counters = self._segment.endpoint.counters

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
@@ -19,19 +20,21 @@ from ground.errors import ConflictError, UnknownError
 from ground.placement import fits_somewhere
 from ground.records import EventRecord, JobRecord, SatelliteRecord, TelecommandRecord
 from ground.relay import SUBSCRIPTIONS, GroundSettings, Relay
-from ground.store import archive, events, files, jobs, telecommands
+from ground.store import events, files, jobs, telecommands
+from ground.telemetry.archiver import history
 from skyrack import jobfile
 from skyrack.delivery import OutboxFullError, ReceivedLedger, SentLedger
 from skyrack.dictionary import check_arguments, rpcs
 from skyrack.errors import UserError
 from skyrack.files import suggest
-from skyrack.v1 import backhaul_pb2, job_pb2
+from skyrack.v1 import backhaul_pb2, gateway_pb2, job_pb2
 from skyrack.v1.options_pb2 import STREAM_STATUS
 
 __all__ = ["SUBSCRIPTIONS", "GroundSegment", "GroundSettings"]
 
 T = TypeVar("T")
 
+_BACKFILL_LIFETIME_SECONDS: Final = 900.0
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -119,8 +122,14 @@ class GroundSegment(Relay):
         return [self._explained(record) for record in found]
 
     def _explained(self, record: JobRecord) -> JobRecord:
-        reason = self.waiting_reasons.get(record.job_id, "") if record.state == "SUBMITTED" else ""
-        return replace(record, waiting_reason=reason) if reason else record
+        if record.state != "SUBMITTED":
+            return record
+        otherwise = "waits before its next attempt" if record.attempt else self.others_wait
+        reason = self.waiting_reasons.get(record.job_id) or otherwise
+        package, result = self.transfers.progress(record)
+        return replace(
+            record, waiting_reason=reason, package_received_bytes=package, result_received_bytes=result
+        )
 
     async def result(self, job_id: str) -> bytes:
         """The tar that a job brought forth, verified."""
@@ -174,7 +183,7 @@ class GroundSegment(Relay):
 
         def transaction(connection: Connection) -> TelecommandRecord:
             try:
-                dispatch.send_telecommand(connection, satellite, order, now, self.enqueue)
+                dispatch.send_telecommand(connection, satellite, order, now, self.command_queue.put)
             except ValueError as error:
                 raise ConflictError(str(error)) from None
             except OutboxFullError as error:
@@ -182,7 +191,7 @@ class GroundSegment(Relay):
             return _known(telecommands.load(connection, command.command_id), "telecommand", command.command_id)
 
         record = await self.database.write(transaction)
-        self.kick([satellite], [STREAM_STATUS])
+        await self.command_queue.came(satellite)
         self.changed.beat()
         return record
 
@@ -229,9 +238,14 @@ class GroundSegment(Relay):
     ) -> Sequence[backhaul_pb2.TelemetrySample]:
         """Archived samples of one message type with on-board times in [start, end)."""
         self._known_satellite(satellite)
-        return await self.database.read(
-            lambda connection: archive.history(connection, satellite, message_type, start, end)
-        )
+        return history(await self.telemetry_service.archiver.parts(satellite, message_type, start, end), start, end)
+
+    async def ask_backfill(self, satellite: str, request: gateway_pb2.BackfillRequest) -> None:
+        """Ask a satellite for telemetry that is missing; what cannot be sent now is asked for again."""
+        with suppress(UserError):
+            await self.send(
+                satellite, "Backfill", request, submitter=self.name, lifetime_seconds=_BACKFILL_LIFETIME_SECONDS
+            )
 
     async def ledgers(self) -> tuple[list[SentLedger], list[ReceivedLedger]]:
         """What this side's delivery says of all its streams."""

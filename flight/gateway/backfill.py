@@ -1,4 +1,4 @@
-"""What the ground asks for again, looked up in the recorder and made into batches. Plain values in, plain values out."""
+"""What the ground asks for again: found in the recorder and made into batches."""
 
 from __future__ import annotations
 

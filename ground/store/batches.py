@@ -117,7 +117,8 @@ def advance(connection: Connection, name: str, position: int, dropped: int) -> N
 
 
 def trim(connection: Connection, before_seconds: float) -> int:
-    """Forget batches that wait to be sent and came earlier; how many."""
+    """Forget batches that came earlier and were never sealed, or never sent; how many of the latter."""
+    connection.execute("DELETE FROM telemetry WHERE received_seconds < :before", {"before": before_seconds})
     return connection.execute(
         "DELETE FROM telemetry_outgoing WHERE received_seconds < :before", {"before": before_seconds}
     ).rowcount
