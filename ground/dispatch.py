@@ -10,18 +10,24 @@ from ground import lifecycle
 from ground.connection import Connection
 from ground.lifecycle import Note, note
 from ground.orders import payload_of
-from ground.placement import Need, PlacementSettings, SatelliteView, choose, contact_seconds, lease_end
+from ground.placement import (
+    Need,
+    PlacementSettings,
+    SatelliteView,
+    choose,
+    contact_seconds,
+    lease_end,
+    obstacle_for_all,
+)
+from ground.queue import Look
 from ground.store import jobs, telecommands
 from ground.vault import Vault
 from skyrack.delivery import OutboxFullError
 from skyrack.jobs import JobState
-from skyrack.orders import Verified
+from skyrack.orders import Verified, lacking
 from skyrack.v1 import backhaul_pb2, common_pb2, job_pb2, options_pb2
 
-__all__ = ["CHUNK_BYTES", "STREAMS", "Enqueue", "Outcome", "need_of", "send_cancel", "send_telecommand", "step"]
-
-CHUNK_BYTES: Final = 28_000
-"""A piece of a package: one frame's worth."""
+__all__ = ["STREAMS", "Enqueue", "Outcome", "Uplink", "need_of", "send_cancel", "send_telecommand", "step"]
 
 TELECOMMAND_MARGIN_SECONDS: Final = 600.0
 """How long after a telecommand's end a report may still arrive before it counts as expired."""
@@ -32,8 +38,23 @@ STREAMS: Final = (options_pb2.STREAM_STATUS, options_pb2.STREAM_BULK)
 Enqueue = Callable[[Connection, str, int, bytes, float], None]
 """(connection, satellite, stream, payload, not after): into the outbox, in this transaction."""
 
+Queue = Callable[[Connection, str, Verified, float], None]
+"""(connection, satellite, order, now): waits for its turn to leave, in this transaction."""
+
+Offer = Callable[[Connection, str, str, int, bytes, float], None]
+"""(connection, satellite, job, attempt, package, not after): the package is to be fetched, in this transaction."""
+
 Vouch = Callable[[jobs.JobRow], bytes]
 """The signed order of a job, serialized."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """How what is placed goes up."""
+
+    enqueue: Enqueue
+    vouch: Vouch
+    offer: Offer
 
 
 @dataclass(slots=True)
@@ -43,7 +64,11 @@ class Outcome:
     placed_on: set[str] = field(default_factory=set)
     changed: bool = False
     waiting: dict[str, str] = field(default_factory=dict)
-    """Why the jobs that still wait do, by id."""
+    """Why the jobs that were looked at and still wait do, by id."""
+    others_wait: str = ""
+    """Why all others do."""
+    resume: jobs.Place | None = None
+    """Where in the queue the next look goes on behind its head."""
 
 
 def need_of(spec: job_pb2.JobSpec) -> Need:
@@ -65,34 +90,34 @@ def step(
     now: float,
     settings: PlacementSettings,
     vault: Vault,
-    enqueue: Enqueue,
-    vouch: Vouch,
+    uplink: Uplink,
+    resume: jobs.Place | None = None,
 ) -> Outcome:
-    """Expire what is over, and place what waits."""
+    """Expire what is over, and place what waits; ``resume`` is from the outcome of the step before."""
     outcome = Outcome()
     for command_id in telecommands.expired(connection, now - TELECOMMAND_MARGIN_SECONDS):
         reason = "its time ended and nothing was heard of it"
         outcome.changed |= telecommands.advance(
             connection, command_id, backhaul_pb2.TELECOMMAND_STAGE_EXPIRED, reason, now
         )
-    for row in jobs.open_jobs(connection):
-        if row.state is not JobState.SUBMITTED and now > row.lease_end_seconds + settings.lease_margin_seconds:
-            lifecycle.lease_over(connection, row, now, settings)
-            outcome.changed = True
-        elif row.state is JobState.SUBMITTED and 0 < row.spec.deadline_seconds <= now:
+    for row in jobs.due(connection, now, settings.lease_margin_seconds):
+        if row.state is JobState.SUBMITTED:
             lifecycle.expire_waiting(connection, row, now)
-            outcome.changed = True
-    open_jobs = jobs.open_jobs(connection)
-    loads = {view.name: view for view in _with_commitments(views, open_jobs)}
-    waiting = [row for row in open_jobs if row.state is JobState.SUBMITTED]
-    waiting.sort(key=lambda row: (-row.spec.priority, row.submitted_seconds, row.job_id))
-    for row in waiting:
-        if row.not_before_seconds > now:
-            outcome.waiting[row.job_id] = "waits before its next attempt"
-            continue
-        chosen, reason = _place_somewhere(connection, row, loads, now, settings, vault, enqueue, vouch)
+        else:
+            lifecycle.lease_over(connection, row, now, settings)
+        outcome.changed = True
+    loads = {view.name: view for view in _with_commitments(views, jobs.commitments(connection))}
+    obstacles = {name: obstacle_for_all(view, now, settings) for name, view in loads.items()}
+    refused: dict[tuple[Need, str], str] = {}
+    look = Look(resume)
+    for row in look.rows(connection, now) if not all(obstacles.values()) else ():
+        # As satellites only get fuller here, what was refused once is refused to all that ask the same.
+        chosen, reason = "", refused.get((need_of(row.spec), row.satellite), "")
+        if not reason:
+            chosen, reason = _place_somewhere(connection, row, loads, now, settings, vault, uplink, refused)
         if reason:
             outcome.waiting[row.job_id] = reason
+            look.cannot_place()
             continue
         outcome.changed = True
         if chosen:
@@ -103,20 +128,19 @@ def step(
                 jobs_open=loads[chosen].jobs_open + 1,
                 jobs_unstarted=loads[chosen].jobs_unstarted + 1,
             )
+            obstacles[chosen] = obstacle_for_all(loads[chosen], now, settings)
+            if all(obstacles.values()):
+                break
+    outcome.resume = look.resume
+    told = "; ".join(sorted(f"{name} {problem}" for name, problem in obstacles.items()))
+    outcome.others_wait = told if all(obstacles.values()) else "jobs before it in the queue are looked at first"
     return outcome
 
 
-def _with_commitments(views: Sequence[SatelliteView], rows: Sequence[jobs.JobRow]) -> Iterator[SatelliteView]:
+def _with_commitments(views: Sequence[SatelliteView], given: Mapping[str, jobs.Commitment]) -> Iterator[SatelliteView]:
     for view in views:
-        held = [row for row in rows if row.satellite == view.name and row.state is not JobState.SUBMITTED]
-        # What runs, a satellite's count of free nodes knows already.
-        unstarted = sum(1 for row in held if row.state is not JobState.RUNNING)
-        yield replace(
-            view,
-            committed_watts=sum(row.spec.resources.power_watts for row in held),
-            jobs_open=len(held),
-            jobs_unstarted=unstarted,
-        )
+        held = given.get(view.name, jobs.Commitment())
+        yield replace(view, committed_watts=held.watts, jobs_open=held.jobs, jobs_unstarted=held.unstarted)
 
 
 def _place_somewhere(
@@ -126,8 +150,8 @@ def _place_somewhere(
     now: float,
     settings: PlacementSettings,
     vault: Vault,
-    enqueue: Enqueue,
-    vouch: Vouch,
+    uplink: Uplink,
+    refused: dict[tuple[Need, str], str],
 ) -> tuple[str, str]:
     """Where the job was placed, and why it waits; both are empty when it has ended.
 
@@ -136,14 +160,17 @@ def _place_somewhere(
     avoid = frozenset({row.satellite}) if row.satellite else frozenset[str]()
     left = dict(loads)
     problem = ""
+    need = need_of(row.spec)
     while True:
-        choice = choose(need_of(row.spec), left.values(), now, settings, avoid)
+        choice = choose(need, left.values(), now, settings, avoid)
         if not choice.satellite:
+            if not problem:
+                refused[need, row.satellite] = choice.reason
             return "", problem or choice.reason
         chosen = left.pop(choice.satellite)
         connection.execute("SAVEPOINT placement")
         try:
-            is_placed = _place(connection, row, chosen, now, settings, vault, enqueue, vouch)
+            is_placed = _place(connection, row, chosen, now, settings, vault, uplink)
         except (OutboxFullError, OSError) as error:
             problem = problem or str(error)
             connection.execute("ROLLBACK TO placement")
@@ -160,8 +187,7 @@ def _place(
     now: float,
     settings: PlacementSettings,
     vault: Vault,
-    enqueue: Enqueue,
-    vouch: Vouch,
+    uplink: Uplink,
 ) -> bool:
     spec = row.spec
     try:
@@ -172,23 +198,15 @@ def _place(
         text = f"job {row.job_id}: {reason}"
         note(connection, Note("job_package_lost", common_pb2.SEVERITY_ERROR, text), now)
         return False
+    order = jobs.signed_order(connection, row.job_id) or uplink.vouch(row)
     attempt = row.attempt + 1
     end = lease_end(need_of(spec), contact_seconds(satellite, now, settings), settings)
     jobs.begin_attempt(connection, row.job_id, attempt, satellite.name, end, now)
-    placement = job_pb2.JobPlacement(signed_order=vouch(row), attempt=attempt, lease_end_seconds=end)
+    placement = job_pb2.JobPlacement(signed_order=order, attempt=attempt, lease_end_seconds=end)
     payload = backhaul_pb2.Payload(job_placement=placement)
-    enqueue(connection, satellite.name, options_pb2.STREAM_STATUS, payload.SerializeToString(), end)
-    for offset in range(0, len(content), CHUNK_BYTES):
-        chunk = job_pb2.FileChunk(
-            job_id=row.job_id,
-            attempt=attempt,
-            sha256=spec.package_sha256,
-            total_bytes=len(content),
-            offset_bytes=offset,
-            data=content[offset : offset + CHUNK_BYTES],
-        )
-        piece = backhaul_pb2.Payload(file_chunk=chunk)
-        enqueue(connection, satellite.name, options_pb2.STREAM_BULK, piece.SerializeToString(), end)
+    uplink.enqueue(connection, satellite.name, options_pb2.STREAM_STATUS, payload.SerializeToString(), end)
+    if content:
+        uplink.offer(connection, satellite.name, row.job_id, attempt, content, end)
     return True
 
 
@@ -198,16 +216,15 @@ def send_cancel(connection: Connection, row: jobs.JobRow, order: Verified, enque
     enqueue(connection, row.satellite, options_pb2.STREAM_STATUS, payload, row.lease_end_seconds)
 
 
-def send_telecommand(
-    connection: Connection, satellite: str, order: Verified, now: float, enqueue: Enqueue
-) -> bool:
-    """Keep a telecommand and put it into the outbox; False when it was there already.
+def send_telecommand(connection: Connection, order: Verified, now: float, queue: Queue) -> bool:
+    """Keep a telecommand, and queue it if it has all signatures that it needs; False when it was there already.
 
     Raises:
         ValueError: another telecommand has this id.
     """
-    command = order.order.telecommand
-    if not telecommands.insert(connection, satellite, command, now):
+    missing = lacking(order)
+    if not telecommands.insert(connection, order, now, missing):
         return False
-    enqueue(connection, satellite, options_pb2.STREAM_STATUS, payload_of(order.data), command.not_after_seconds)
+    if not missing:
+        queue(connection, order.order.destination, order, now)
     return True

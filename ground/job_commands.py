@@ -14,7 +14,7 @@ from rich.live import Live
 
 from ground import present
 from ground.client import GroundError, SkyrackClient, UnreachableError, find_ground, is_settled
-from ground.intake import RESULT_LIMIT_BYTES
+from ground.transfers import RESULT_LIMIT_BYTES
 from skyrack import archive, jobfile
 
 __all__ = ["as_json", "asking", "at_ground", "cancel", "fetch", "jobs", "submit"]

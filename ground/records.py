@@ -86,6 +86,13 @@ class JobRecord:
     revision: int
     # Why a job that waits on the ground does.
     waiting_reason: str = ""
+    # Of package_bytes, what its satellite has; of result_bytes, what lies here.
+    package_received_bytes: int = 0
+    result_received_bytes: int = 0
+    # Who stands for it: a key's name, or "ground for alice".
+    signed_by: str = ""
+    # Its satellite vouches for how it ended: hashes, joules, seconds.
+    is_verified: bool = False
     history: tuple[JobStep, ...] = ()
 
     @property
@@ -122,6 +129,8 @@ class TelecommandRecord:
     # The answer, where the command has one other than yes or no; text form.
     response: str
     revision: int
+    # Who stands for it: names of keys, or "ground for alice".
+    signed_by: str = ""
     stages: tuple[CommandStage, ...] = ()
 
 

@@ -1,47 +1,45 @@
-"""Results put together from their pieces, checked against the hash that the satellite announced."""
+"""Results that have come down, checked against the hash that the satellite announced, and noted in their jobs."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-from functools import partial
+from typing import Final
 
-from ground.database import Connection, Database
+from ground.connection import Connection
 from ground.lifecycle import Note, note
 from ground.store import files, jobs
-from ground.vault import Vault
+from skyrack.delivery.blocks import store
 from skyrack.v1 import common_pb2
 
 __all__ = ["collect"]
 
+_CAME: Final = (
+    "SELECT r.job_id, r.sha256, w.sha256, w.state, w.problem FROM results r"
+    " JOIN files_wanted_for f ON f.job_id = r.job_id AND f.attempt = r.attempt"
+    " JOIN files_wanted w ON w.source = f.source AND w.sha256 = f.sha256"
+    " WHERE r.received_seconds IS NULL AND r.problem = '' AND w.state <> :receiving ORDER BY 1, 3"
+)
 
-async def collect(database: Database, vault: Vault, now: float) -> int:
-    """Put every result whose bytes are all here into the vault; returns how many were settled.
 
-    Raises:
-        StorageError: the database failed; what was not settled will be tried again.
-    """
-    rows = await database.read(files.incomplete_results)
-    for row in rows:
-        content = await database.read(partial(_content, row=row))
-        if hashlib.sha256(content).digest() == row.sha256:
-            await asyncio.get_running_loop().run_in_executor(None, vault.put, content)
-            await database.write(partial(_settle, row=row, problem="", now=now))
+def collect(connection: Connection, now: float) -> int:
+    """Note every expected result that has come, or never will; returns how many were settled."""
+    settled: dict[str, str] = {}
+    for job_id, announced, sha256, state, problem in connection.execute(
+        _CAME, {"receiving": store.RECEIVING}
+    ).fetchall():
+        if bytes(sha256) != bytes(announced):
+            settled.setdefault(job_id, "what came has another SHA-256 than the satellite announced")
         else:
-            problem = f"{len(content)} bytes came whose hash is not the one that the satellite announced"
-            await database.write(partial(_settle, row=row, problem=problem, now=now))
-    return len(rows)
+            settled[job_id] = problem if state == store.REFUSED else ""
+    for job_id, problem in settled.items():
+        _settle(connection, job_id, problem, now)
+    return len(settled)
 
 
-def _content(connection: Connection, *, row: files.ResultRow) -> bytes:
-    return b"".join(files.read_chunks(connection, row))
-
-
-def _settle(connection: Connection, *, row: files.ResultRow, problem: str, now: float) -> None:
+def _settle(connection: Connection, job_id: str, problem: str, now: float) -> None:
     if problem:
-        files.refuse_result(connection, row.job_id, problem)
-        text = f"result of job {row.job_id}: {problem}"
+        files.refuse_result(connection, job_id, problem)
+        text = f"result of job {job_id}: {problem}"
         note(connection, Note("job_result_damaged", common_pb2.SEVERITY_ERROR, text), now)
     else:
-        files.complete_result(connection, row.job_id, now)
-    jobs.touch(connection, row.job_id, now)
+        files.complete_result(connection, job_id, now)
+    jobs.touch(connection, job_id, now)

@@ -70,9 +70,16 @@ class GroundSegment(Relay):
         if package is not None:
             taken.package_sha256 = await self.keep_package(package) if package else b""
             taken.package_bytes = len(package)
+        return await self.take_job(self.orders.job(taken), is_ours=True)
+
+    async def take_job(self, order: Verified, *, is_ours: bool = False) -> JobRecord:
+        """Take a job as somebody has signed it; ``is_ours`` where that is this ground."""
+        now, taken = self.clock.now(), order.order.job
         problem = _problem(taken) or fits_somewhere(
             dispatch.need_of(taken), [self.picture.view(name, now) for name in self.picture.names]
         )
+        if order.order.destination:
+            problem = "its order names a destination; the ground places jobs"
         if problem:
             raise UserError(f"job {taken.name or taken.job_id}: {problem}")
 
@@ -80,7 +87,7 @@ class GroundSegment(Relay):
             if taken.package_bytes and not files.has_package(connection, taken.package_sha256):
                 raise UserError(f"job {taken.name}: its package is not here; send it first")
             try:
-                jobs.insert(connection, taken, now)
+                jobs.insert(connection, order, now, is_ours=is_ours)
             except ValueError as error:
                 raise ConflictError(str(error)) from None
             return _known(jobs.load(connection, taken.job_id), "job", taken.job_id)
@@ -158,18 +165,7 @@ class GroundSegment(Relay):
         ``service`` is needed where every service takes the request. The same id again changes nothing.
         """
         self._known_satellite(satellite)
-        rpc = next((rpc for rpc in rpcs() if rpc.name == method), None)
-        if rpc is None or not isinstance(request, rpc.request):
-            raise UserError(f"there is no command {method}; {suggest(method, [rpc.name for rpc in rpcs()])}")
-        if not (service or rpc.on_board):
-            raise UserError(f"{method}: every service takes it; say which")
-        if rpc.on_board and service not in ("", rpc.on_board):
-            raise UserError(f"{method}: {rpc.on_board} takes it, not {service}")
-        problems = check_arguments(request)
-        if problems:
-            raise UserError(f"{method}: {'; '.join(problems)}")
-        if command_id and not _ID.fullmatch(command_id):
-            raise UserError(f'command id "{command_id}": {_ID_FORM}')
+        rpc = checked_rpc(method, service, request)
         now = self.clock.now()
         command = backhaul_pb2.Telecommand(
             command_id=command_id or self.new_id(),
@@ -179,11 +175,18 @@ class GroundSegment(Relay):
             submitter=submitter,
             not_after_seconds=now + (lifetime_seconds or self.settings.telecommand_lifetime_seconds),
         )
-        order = self.orders.telecommand(satellite, command)
+        return await self.take_telecommand(self.orders.telecommand(satellite, command))
+
+    async def take_telecommand(self, order: Verified) -> TelecommandRecord:
+        """Send a telecommand as somebody has signed it; it waits here while it lacks a signature."""
+        now, satellite, command = self.clock.now(), order.order.destination, order.order.telecommand
+        self._known_satellite(satellite)
+        if not _ID.fullmatch(command.command_id):
+            raise UserError(f'command id "{command.command_id[:64]}": {_ID_FORM}')
 
         def transaction(connection: Connection) -> TelecommandRecord:
             try:
-                dispatch.send_telecommand(connection, satellite, order, now, self.command_queue.put)
+                dispatch.send_telecommand(connection, order, now, self.command_queue.put)
             except ValueError as error:
                 raise ConflictError(str(error)) from None
             except OutboxFullError as error:

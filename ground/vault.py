@@ -52,6 +52,28 @@ class Vault:
             return sha256 in self._memory
         return (self._directory / sha256.hex()).exists()
 
+    def path(self, sha256: bytes) -> Path:
+        """Where a file of this hash lies, or would. Raises ``FileNotFoundError`` in memory."""
+        if self._directory is None:
+            raise FileNotFoundError(f"{sha256.hex()} lies in memory")
+        return self._directory / sha256.hex()
+
+    def read(self, sha256: bytes, offset: int, size: int) -> bytes:
+        """A piece of a file, as it lies here.
+
+        Raises:
+            KeyError: the file is not here.
+            OSError: the disk failed.
+        """
+        if self._directory is None:
+            return self._memory[sha256][offset : offset + size]
+        try:
+            with self.path(sha256).open("rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        except FileNotFoundError:
+            raise KeyError(sha256.hex()) from None
+
     def keep_only(self, wanted: Container[bytes]) -> None:
         """Remove every other file.
 

@@ -1,153 +1,112 @@
-"""Job packages, put together from their chunks. Every function runs in a transaction of the caller's.
+"""Job packages: offered by the ground, fetched in blocks, kept while a job needs them. Each in a caller's transaction.
 
-Jobs may share a package, and the chunks of one job may come long before its placement: what has come is acknowledged
-and comes no more. So a package stays as long as a job is open that a placement or a chunk has named.
+Jobs may share a package, and an offer may come long before the placement of its job, or after it. So a package stays
+as long as a job is open that a placement or an offer has named.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sqlite3
 from pathlib import Path
 from typing import Final
 
 from skyrack.delivery import RejectItemError
-from skyrack.v1.job_pb2 import FileChunk
+from skyrack.delivery.blocks import FileBook, store
+from skyrack.jobs import JobCause, JobState
+from skyrack.v1.backhaul_pb2 import FileOffer
+from skyrack.v1.job_pb2 import JobPlacement, JobSpec
+
+GROUND: Final = "ground"
+"""The name that the ground signs as."""
 
 MAXIMUM_PACKAGE_BYTES: Final = 1 << 30
 
-RECEIVING: Final = "receiving"
-COMPLETE: Final = "complete"
-BAD: Final = "bad"
+
+def need(connection: sqlite3.Connection, placement: JobPlacement) -> None:
+    """A placement has come: its package is needed, offered already or not."""
+    spec = placement.spec
+    if spec.package_bytes:
+        store.want_for(connection, GROUND, spec.package_sha256, spec.job_id, placement.attempt)
 
 
-def package_path(directory: Path, sha256: bytes) -> Path:
-    """Where a package lies once it is complete."""
-    return directory / f"{sha256.hex()}.tar"
+class Packages:
+    """Those in ``directory``; in the twin, which has no files, all there is to know of one is that it came."""
 
+    def __init__(self, directory: Path | None) -> None:
+        self.directory = directory
+        self.book: FileBook
+        """Of the files that come and go; set by who makes it."""
+        self._came: set[bytes] = set()
 
-def add_chunk(connection: sqlite3.Connection, chunk: FileChunk, now: float, *, is_over: bool = False) -> None:
-    """Keep a chunk; of one that is known already, or of a complete package, only its job is noted.
+    def path(self, sha256: bytes) -> Path:
+        """Where a package lies once it is complete."""
+        if self.directory is None:
+            raise FileNotFoundError(f"package {sha256.hex()}: there are no files here")
+        return self.directory / f"{sha256.hex()}.tar"
 
-    ``is_over`` says that its job's attempt has ended here, and needs its package no more.
+    def has(self, sha256: bytes) -> bool:
+        """Whether a complete package is still here."""
+        return sha256 in self._came if self.directory is None else self.path(sha256).exists()
 
-    Raises:
-        RejectItemError: the chunk's numbers do not add up.
-    """
-    end = chunk.offset_bytes + len(chunk.data)
-    if len(chunk.sha256) != hashlib.sha256().digest_size:
-        raise RejectItemError(f"a chunk for job {chunk.job_id} without a SHA-256")
-    if not chunk.data or end > chunk.total_bytes or chunk.total_bytes > MAXIMUM_PACKAGE_BYTES:
-        raise RejectItemError(
-            f"a chunk for job {chunk.job_id} from {chunk.offset_bytes} to {end} of {chunk.total_bytes} bytes; "
-            f"chunks lie within their file, and files have at most {MAXIMUM_PACKAGE_BYTES} bytes"
-        )
-    if is_over:
-        return
-    connection.execute(
-        "INSERT INTO gateway_packages VALUES (?, ?, 0, ?, ?)"
-        " ON CONFLICT (sha256) DO UPDATE SET seen_seconds = excluded.seen_seconds",
-        (chunk.sha256, chunk.total_bytes, RECEIVING, now),
-    )
-    connection.execute(
-        "INSERT OR IGNORE INTO gateway_jobs VALUES (?, ?, ?)", (chunk.job_id, chunk.attempt, chunk.sha256)
-    )
-    ((total, state),) = connection.execute(
-        "SELECT total_bytes, state FROM gateway_packages WHERE sha256 = ?", (chunk.sha256,)
-    ).fetchall()
-    if state != RECEIVING:
-        return
-    if total != chunk.total_bytes:
-        raise RejectItemError(f"a chunk for job {chunk.job_id} of a file of {chunk.total_bytes} bytes, not {total}")
-    cursor = connection.execute(
-        "INSERT OR IGNORE INTO gateway_chunks VALUES (?, ?, ?)", (chunk.sha256, chunk.offset_bytes, chunk.data)
-    )
-    if cursor.rowcount:
-        connection.execute(
-            "UPDATE gateway_packages SET received_bytes = received_bytes + ? WHERE sha256 = ?",
-            (len(chunk.data), chunk.sha256),
-        )
+    def keep(self, sha256: bytes, _content: bytes) -> None:
+        """A package is complete, in the twin."""
+        self._came.add(sha256)
 
+    def take_offer(
+        self, connection: sqlite3.Connection, source: str, offer: FileOffer, now: float, *, is_over: bool
+    ) -> None:
+        """The ground offers a package for a job; ``is_over`` when the job's attempt has ended here.
 
-def assemble(connection: sqlite3.Connection, sha256: bytes, directory: Path | None) -> str:
-    """Put a package together if all of it is here; without a directory it is only checked. Returns its state.
+        Raises:
+            RejectItemError: it is not the ground.
+        """
+        if source != GROUND:
+            raise RejectItemError(f"{source} offers a file; only the ground does")
+        self.book.take_offer(connection, source, offer, now, "its job is over" if is_over else "")
 
-    Raises:
-        OSError: the file could not be written; try again later.
-    """
-    row = connection.execute(
-        "SELECT total_bytes, received_bytes, state FROM gateway_packages WHERE sha256 = ?", (sha256,)
-    ).fetchone()
-    if row is None:
-        return RECEIVING
-    total, received, state = row
-    if state == COMPLETE and directory is not None and not package_path(directory, sha256).exists():
-        # Somebody removed it: the next attempt's chunks bring it again.
-        connection.execute("DELETE FROM gateway_packages WHERE sha256 = ?", (sha256,))
-        return RECEIVING
-    if state != RECEIVING or received < total:
-        return str(state)
-    digest = hashlib.sha256()
-    pieces = connection.execute("SELECT data FROM gateway_chunks WHERE sha256 = ? ORDER BY offset_bytes", (sha256,))
-    if directory is None:
-        for (data,) in pieces:
-            digest.update(data)
-    else:
-        directory.mkdir(parents=True, exist_ok=True)
-        path = package_path(directory, sha256)
-        temporary = path.with_suffix(".part")
-        with temporary.open("wb") as file:
-            for (data,) in pieces:
-                digest.update(data)
-                file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if digest.digest() == sha256:
-            temporary.replace(path)
+    def lacks(self, connection: sqlite3.Connection, spec: JobSpec) -> bool:
+        """Whether the package is yet to come."""
+        if not spec.package_bytes:
+            return False
+        wanted = store.wanted(connection, GROUND, spec.package_sha256)
+        if wanted is None or wanted.state == store.RECEIVING:
+            return True
+        # What somebody removed comes again with the next attempt's offer.
+        return wanted.state == store.COMPLETE and not self.has(spec.package_sha256)
+
+    def problem(self, connection: sqlite3.Connection, spec: JobSpec) -> tuple[JobState, JobCause, str] | None:
+        """How the job ends because its package cannot come."""
+        wanted = store.wanted(connection, GROUND, spec.package_sha256) if spec.package_bytes else None
+        if wanted is None or wanted.state != store.REFUSED:
+            return None
+        return JobState.REJECTED, JobCause.BAD_PACKAGE, f"its package cannot be had: {wanted.problem}"
+
+    def forget(self, connection: sqlite3.Connection, job_id: str, attempt: int) -> list[bytes]:
+        """The job's attempt is over. Returns the packages that nobody needs any more, to discard after the commit."""
+        return self.book.abandon(connection, GROUND, job_id, attempt, "its job is over")
+
+    def discard(self, sha256: bytes) -> None:
+        """Remove a package. Raises ``OSError``."""
+        if self.directory is None:
+            self._came.discard(sha256)
         else:
-            temporary.unlink()
-    state = COMPLETE if digest.digest() == sha256 else BAD
-    connection.execute("DELETE FROM gateway_chunks WHERE sha256 = ?", (sha256,))
-    connection.execute("UPDATE gateway_packages SET state = ? WHERE sha256 = ?", (state, sha256))
-    return state
+            self.path(sha256).unlink(missing_ok=True)
 
+    def known(self, connection: sqlite3.Connection) -> set[str]:
+        """SHA-256 of every package that is here, or on its way, in hexadecimal digits."""
+        return {bytes(row[0]).hex() for row in connection.execute("SELECT sha256 FROM files_wanted")}
 
-def known(connection: sqlite3.Connection) -> set[str]:
-    """SHA-256 of every package that is here, or on its way, in hexadecimal digits."""
-    return {sha256.hex() for (sha256,) in connection.execute("SELECT sha256 FROM gateway_packages")}
+    def prune(self, connection: sqlite3.Connection, before: float) -> list[bytes]:
+        """Forget packages that were last offered before a mission time, for jobs that never came, or are over.
 
-
-def forget(connection: sqlite3.Connection, job_id: str, attempt: int) -> bytes | None:
-    """The job's attempt is over. Returns the package that nobody needs any more, to be removed after the commit."""
-    row = connection.execute(
-        "DELETE FROM gateway_jobs WHERE job_id = ? AND attempt = ? RETURNING sha256", (job_id, attempt)
-    ).fetchall()
-    if not row:
-        return None
-    sha256: bytes = row[0][0]
-    needed = connection.execute("SELECT 1 FROM gateway_jobs WHERE sha256 = ?", (sha256,)).fetchone()
-    if needed is not None:
-        return None
-    connection.execute("DELETE FROM gateway_chunks WHERE sha256 = ?", (sha256,))
-    connection.execute("DELETE FROM gateway_packages WHERE sha256 = ?", (sha256,))
-    return sha256
-
-
-def prune(connection: sqlite3.Connection, before: float, directory: Path | None) -> None:
-    """Drop packages whose last chunk came before a mission time, for jobs that never did, or are over."""
-    old = "sha256 IN (SELECT sha256 FROM gateway_packages WHERE seen_seconds < ?)"
-    connection.execute(
-        f"DELETE FROM gateway_jobs WHERE {old} AND NOT EXISTS (SELECT 1 FROM gateway_work WHERE kind = 'job_placement'"  # noqa: S608 - a constant
-        " AND key = gateway_jobs.job_id || '/' || gateway_jobs.attempt AND state <> 'done')",
-        (before,),
-    )
-    orphans = connection.execute(
-        "DELETE FROM gateway_packages WHERE seen_seconds < ? AND sha256 NOT IN (SELECT sha256 FROM gateway_jobs)"
-        " RETURNING sha256",
-        (before,),
-    ).fetchall()
-    for (sha256,) in orphans:
-        connection.execute("DELETE FROM gateway_chunks WHERE sha256 = ?", (sha256,))
-        if directory is not None:
-            package_path(directory, sha256).unlink(missing_ok=True)
+        Returns what is to be discarded after the commit.
+        """
+        strays = connection.execute(
+            "SELECT f.job_id, f.attempt FROM files_wanted_for f"
+            " LEFT JOIN files_wanted w ON w.source = f.source AND w.sha256 = f.sha256"
+            " WHERE f.source = :ground AND COALESCE(w.seen_seconds, 0) < :before AND NOT EXISTS"
+            " (SELECT 1 FROM gateway_work WHERE kind = 'job_placement' AND key = f.job_id || '/' || f.attempt"
+            " AND state <> 'done') ORDER BY 1, 2",
+            {"ground": GROUND, "before": before},
+        ).fetchall()
+        return [sha256 for job_id, attempt in strays for sha256 in self.forget(connection, job_id, attempt)]

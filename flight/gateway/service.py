@@ -14,7 +14,7 @@ from flight.gateway import choice, work
 from flight.gateway.agreement import Agreement
 from flight.gateway.backfill import Recording
 from flight.gateway.batching import Batcher
-from flight.gateway.connections import Connections, connector_for
+from flight.gateway.connections import Connections, connector_for, tls_files
 from flight.gateway.downlink import RefusedError
 from flight.gateway.files import Files
 from flight.gateway.keys import Believed
@@ -122,8 +122,9 @@ class Gateway(Service):
             self.spawn,
             lambda: self.parameters_active.sequence_lateness_seconds,
         )
+        tls = tls_files(attachments)
         connectors = {
-            link: connector_for(attachments[f"backhaul.{link}"], satellite, _KEEPALIVE_SECONDS[link])
+            link: connector_for(attachments[f"backhaul.{link}"], satellite, _KEEPALIVE_SECONDS[link], tls)
             for link in (choice.OPTICAL, choice.ANTENNA)
             if attachments.get(f"backhaul.{link}")
         }

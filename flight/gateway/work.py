@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from flight.gateway import packages
@@ -42,6 +41,11 @@ SCHEMA: Final = (
         digest BLOB PRIMARY KEY, key_id TEXT NOT NULL, order_id TEXT NOT NULL, valid_until REAL NOT NULL,
         UNIQUE (key_id, order_id)
     );
+    """,
+    """
+    DROP TABLE gateway_packages;
+    DROP TABLE gateway_chunks;
+    DROP TABLE gateway_jobs;
     """,
 )
 
@@ -80,12 +84,8 @@ def remember(connection: sqlite3.Connection, digest: bytes, key_id: str, order_i
     raise ValueError(f"another order {order_id} came before")
 
 
-def take_unsigned(connection: sqlite3.Connection, payload: Payload, now: float) -> bool:
-    """Record what a relay may bring on its own: pieces of packages, leases, questions. False when it is another thing.
-
-    Raises:
-        RejectItemError: the piece makes no sense.
-    """
+def take_unsigned(connection: sqlite3.Connection, payload: Payload) -> bool:
+    """Record what a relay may bring on its own: leases, questions. False when it is another thing."""
     kind = payload.WhichOneof("kind")
     if kind == "open_jobs":
         return True  # heeded when it is committed, and forgotten with the process: it will be asked again
@@ -93,15 +93,11 @@ def take_unsigned(connection: sqlite3.Connection, payload: Payload, now: float) 
         lease = payload.job_lease
         add(connection, LEASE, f"{lease.job_id}/{lease.attempt}/{lease.lease_end_seconds}", "", 1.0, payload)
         return True
-    if kind != "file_chunk":
-        return False
-    chunk = payload.file_chunk
-    is_over = _is_done(connection, PLACEMENT, f"{chunk.job_id}/{chunk.attempt}")
-    packages.add_chunk(connection, chunk, now, is_over=is_over)
-    return True
+    return False
 
 
-def _is_done(connection: sqlite3.Connection, kind: str, key: str) -> bool:
+def is_done(connection: sqlite3.Connection, kind: str, key: str) -> bool:
+    """Whether a thing came and has been done."""
     row = connection.execute("SELECT state FROM gateway_work WHERE kind = ? AND key = ?", (kind, key)).fetchone()
     return row is not None and row[0] == "done"
 
@@ -125,11 +121,7 @@ def add(connection: sqlite3.Connection, kind: str, key: str, key_id: str, valid_
 def add_placement(connection: sqlite3.Connection, key_id: str, placement: JobPlacement) -> bool:
     """Record a job to run, once for each attempt; False when it was there already."""
     job_id, attempt = placement.spec.job_id, placement.attempt
-    connection.execute(
-        "INSERT INTO gateway_jobs (job_id, attempt, sha256) VALUES (:job_id, :attempt, :sha256) "
-        "ON CONFLICT (job_id, attempt) DO UPDATE SET sha256 = excluded.sha256",
-        {"job_id": job_id, "attempt": attempt, "sha256": placement.spec.package_sha256},
-    )
+    packages.need(connection, placement)
     payload = Payload(job_placement=placement)
     return add(connection, PLACEMENT, f"{job_id}/{attempt}", key_id, placement.lease_end_seconds, payload)
 
@@ -154,12 +146,8 @@ def done(connection: sqlite3.Connection, work_id: int) -> None:
     connection.execute("UPDATE gateway_work SET state = 'done', payload = NULL WHERE id = ?", (work_id,))
 
 
-def prune(
-    connection: sqlite3.Connection, now: float, packages_directory: Path | None, margin_seconds: float = 86_400.0
-) -> None:
-    """Drop the guards of what is no longer valid, whoever repeats it, and packages that nobody asks for."""
-    connection.execute(
-        "DELETE FROM gateway_work WHERE state = 'done' AND valid_until > 0 AND valid_until < ?", (now - margin_seconds,)
-    )
-    connection.execute("DELETE FROM gateway_orders WHERE valid_until > 0 AND valid_until < ?", (now - margin_seconds,))
-    packages.prune(connection, now - margin_seconds, packages_directory)
+def prune(connection: sqlite3.Connection, before: float) -> None:
+    """Drop the guards of what was no longer valid before a mission time, whoever repeats it."""
+    over = "valid_until > 0 AND valid_until < :before"
+    connection.execute(f"DELETE FROM gateway_work WHERE state = 'done' AND {over}", {"before": before})  # noqa: S608 - a constant
+    connection.execute(f"DELETE FROM gateway_orders WHERE {over}", {"before": before})  # noqa: S608 - a constant

@@ -7,14 +7,14 @@ import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, cast
 
 from google.protobuf.message import Message
 
 from flight.bus import RequestRefusedError, RequestTimeoutError
-from flight.gateway import packages, work
+from flight.gateway import work
 from flight.gateway.dispatch import Call, Refused, outcome, resolve
+from flight.gateway.packages import Packages
 from flight.gateway.work import Work
 from skyrack.clock import Clock
 from skyrack.database import Database
@@ -46,7 +46,7 @@ class Worker:
         request: Request,
         enqueue: Enqueue,
         kick: Callable[[], None],
-        packages_directory: Path | None,
+        packages: Packages,
     ) -> None:
         """``kick`` is called when something that was enqueued has been committed."""
         self._satellite = satellite
@@ -56,17 +56,8 @@ class Worker:
         self._request = request
         self._enqueue = enqueue
         self._kick = kick
-        self._directory = packages_directory
+        self._packages = packages
         self._answer_seconds = _ANSWER_SECONDS * clock.rate
-
-    async def sweep(self) -> None:
-        """Remove package files that no row knows: an earlier life ended before it could. Raises ``StorageError``."""
-        if self._directory is None or not self._directory.is_dir():
-            return
-        known = await self._database.read(packages.known)
-        for file in sorted(self._directory.iterdir()):
-            if file.stem not in known:
-                file.unlink(missing_ok=True)
 
     async def telecommands(self) -> None:
         """Do all telecommands that are open, in order. Raises ``StorageError``."""
@@ -146,17 +137,15 @@ class Worker:
         placement = item.payload.job_placement
         spec = placement.spec
         if (end := self._over(placement, cancelled)) is None:
-            state = await self._package(spec)
-            if state == packages.RECEIVING:
+            if await self._database.read(partial(self._packages.lacks, spec=spec)):
                 return False
-            if state == packages.BAD:
-                end = JobState.REJECTED, JobCause.BAD_PACKAGE, "the package arrived damaged: its SHA-256 differs"
+            end = await self._database.read(partial(self._packages.problem, spec=spec))
         if end is not None:
             await self._end(item, *end)
             return True
         path = ""
-        if self._directory is not None and spec.package_bytes:
-            path = str(packages.package_path(self._directory, spec.package_sha256))
+        if self._packages.directory is not None and spec.package_bytes:
+            path = str(self._packages.path(spec.package_sha256))
         try:
             result = await self._ask_compute(PlaceJobRequest(placement=placement, package_path=path))
         except RequestRefusedError as error:
@@ -169,9 +158,9 @@ class Worker:
             await self._end(item, JobState.REJECTED, JobCause.NONE, result.reason)
             return True
 
-        def finish(connection: sqlite3.Connection) -> bytes | None:
+        def finish(connection: sqlite3.Connection) -> list[bytes]:
             work.done(connection, item.id)
-            return packages.forget(connection, spec.job_id, placement.attempt)
+            return self._packages.forget(connection, spec.job_id, placement.attempt)
 
         await self._discard(await self._database.write(finish))
         return True
@@ -183,13 +172,6 @@ class Worker:
         if cancelled:
             return JobState.CANCELLED, JobCause.CANCELLED, "cancelled before it was accepted"
         return None
-
-    async def _package(self, spec: job_pb2.JobSpec) -> str:
-        if not spec.package_bytes:
-            return packages.COMPLETE
-        return await self._database.write(
-            partial(packages.assemble, sha256=spec.package_sha256, directory=self._directory)
-        )
 
     async def _cancel(self, item: Work) -> bool:
         cancel = item.payload.job_cancel
@@ -239,17 +221,16 @@ class Worker:
             rate=self._clock.rate,
         )
 
-        def end(connection: sqlite3.Connection) -> bytes | None:
+        def end(connection: sqlite3.Connection) -> list[bytes]:
             work.done(connection, item.id)
             self._enqueue(connection, Payload(job_status=status))
-            return packages.forget(connection, status.job_id, status.attempt)
+            return self._packages.forget(connection, status.job_id, status.attempt)
 
         unneeded = await self._database.write(end)
         self._kick()
         await self._discard(unneeded)
 
-    async def _discard(self, sha256: bytes | None) -> None:
-        """Remove a package that no job needs: compute has unpacked it."""
-        if sha256 is not None and self._directory is not None:
-            path = packages.package_path(self._directory, sha256)
-            await asyncio.get_running_loop().run_in_executor(None, partial(path.unlink, missing_ok=True))
+    async def _discard(self, unneeded: list[bytes]) -> None:
+        """Remove packages that no job needs: compute has unpacked them."""
+        for sha256 in unneeded:
+            await asyncio.get_running_loop().run_in_executor(None, partial(self._packages.discard, sha256))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -27,11 +29,12 @@ from skyrack.backhaul.memory import Impairments, MemoryHub, Way
 from skyrack.clock import MissionClock
 from skyrack.database import Database
 from skyrack.delivery import TWIN_SETTINGS, Delivered, Endpoint, Link, reconcile
+from skyrack.delivery.blocks import FileExchange, MemorySpool, describe
 from skyrack.files import shipped
 from skyrack.satellite import load_constellation
 from skyrack.signing import Right, SigningKey, seeded_ring
 from skyrack.v1 import backhaul_pb2
-from skyrack.v1.backhaul_pb2 import Order, Payload, SignedFrame, Telecommand
+from skyrack.v1.backhaul_pb2 import Frame, Order, Payload, SignedFrame, Telecommand
 from skyrack.v1.common_pb2 import CommandResult, Event, Severity
 from skyrack.v1.compute_pb2 import CancelJobRequest, ComputeStatus, PlaceJobRequest, SetDrainRequest
 from skyrack.v1.gateway_pb2 import SendDownRequest
@@ -39,12 +42,12 @@ from skyrack.v1.job_pb2 import (
     JOB_CAUSE_BAD_PACKAGE,
     JOB_STATE_COMPLETED,
     JOB_STATE_REJECTED,
-    FileChunk,
+    JobCancel,
     JobPlacement,
     JobSpec,
     JobStatus,
 )
-from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_STATUS, Stream
+from skyrack.v1.options_pb2 import STREAM_STATUS
 
 START = 1.8e9
 SATELLITE = "sky-a"
@@ -95,17 +98,55 @@ class Setup:
             peer_right=Right.SATELLITE,
             database=Database(None),
             clock=self.clock,
-            on_item=lambda connection, item: None,
+            on_item=self._take,
             after_commit=self._took,
             settings=TWIN_SETTINGS,
         )
+        self.came: dict[bytes, bytes] = {}
+        self.files = FileExchange(self.ground, MemorySpool(self.came.__setitem__, self.came.__contains__))
+        self.last_block: int | None = None
+        """Later blocks of files are lost on their way, if set."""
+        self.hub.filters.append(self._lose_blocks)
         self.endpoints = Endpoints.inproc(SATELLITE)
         self.zmq = zmq.Context(io_threads=0)
         self.constellation, designs = load_constellation(shipped("constellations", "demo"))
         self.design = next(iter(designs.values()))
 
+    def _take(self, connection: sqlite3.Connection, item: Delivered) -> None:
+        payload = Payload.FromString(item.payload)
+        if payload.HasField("file_offer"):
+            self.files.book.take_offer(connection, item.source, payload.file_offer, self.clock.now())
+        elif payload.HasField("file_receipt"):
+            self.files.book.take_receipt(connection, item.source, payload.file_receipt)
+
     def _took(self, items: Sequence[Delivered]) -> None:
         self.down += [Payload.FromString(item.payload) for item in items]
+        self.files.changed()
+
+    def _lose_blocks(self, topic: str, payload: bytes) -> bytes | None:
+        if self.last_block is not None and topic == up_topic(SATELLITE):
+            frame = Frame.FromString(SignedFrame.FromString(payload).frame)
+            return None if any(block.index > self.last_block for block in frame.blocks) else payload
+        return payload
+
+    async def place(self, job_id: str, package: bytes = b"", sha256: bytes | None = None) -> None:
+        await self.ground.send(SATELLITE, STREAM_STATUS, place(job_id, package, sha256).SerializeToString())
+
+    async def offer(self, job_id: str, package: bytes, sha256: bytes | None = None) -> None:
+        described = describe([package])
+        if sha256 is not None:
+            described = replace(described, layout=replace(described.layout, sha256=sha256))
+        await self.ground.database.write(
+            lambda connection: self.files.book.offer(connection, SATELLITE, described, job_id, 1, content=package)
+        )
+        self.files.changed()
+
+    async def held(self) -> int:
+        """Files that the ground still holds for the satellite."""
+        rows = await self.ground.database.read(
+            lambda connection: connection.execute("SELECT 1 FROM files_offered").fetchall()
+        )
+        return len(rows)
 
     def of(self, kind: str) -> list[Any]:
         return [getattr(payload, kind) for payload in self.down if payload.WhichOneof("kind") == kind]
@@ -246,32 +287,14 @@ def place(job_id: str, package: bytes = b"", sha256: bytes | None = None) -> Pay
     return Payload(job_placement=placement)
 
 
-def chunks(job_id: str, package: bytes, sha256: bytes | None = None) -> list[Payload]:
-    digest = hashlib.sha256(package).digest() if sha256 is None else sha256
-    return [
-        Payload(
-            file_chunk=FileChunk(
-                job_id=job_id,
-                attempt=1,
-                sha256=digest,
-                total_bytes=len(package),
-                offset_bytes=offset,
-                data=package[offset : offset + 10_000],
-            )
-        )
-        for offset in range(0, len(package), 10_000)
-    ]
-
-
 def test_a_job_reaches_compute_when_its_package_is_whole(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         package = random.Random(1).randbytes(95_000)
         contents: list[bytes] = []
         async with setup.flying(Compute, Gateway) as (compute, _):
-            *early, late = chunks("j1", package)
-            await setup.ground.send(SATELLITE, STREAM_STATUS, place("j1", package).SerializeToString())
-            for chunk in early:
-                await setup.ground.send(SATELLITE, STREAM_BULK, chunk.SerializeToString())
+            setup.last_block = 2
+            await setup.place("j1", package)
+            await setup.offer("j1", package)
             await asyncio.sleep(120)
             assert Compute.asked == []
             Compute.answer = CommandResult(ok=True)
@@ -283,39 +306,44 @@ def test_a_job_reaches_compute_when_its_package_is_whole(tmp_path: Path) -> None
                     seen.set()
 
             Compute.asked = Look()
-            await setup.ground.send(SATELLITE, STREAM_BULK, late.SerializeToString())
-            await asyncio.wait_for(seen.wait(), 300)
+            setup.last_block = None
+            await asyncio.wait_for(seen.wait(), 600)
             assert contents == [package]
             await asyncio.sleep(60)
             assert list((tmp_path / "packages").iterdir()) == []
+            assert list((tmp_path / "incoming").iterdir()) == []
+            assert await setup.held() == 0
             assert compute.bus.is_open
 
     fly(scenario, tmp_path)
 
 
-@pytest.mark.parametrize("early", [1, 10], ids=["a chunk", "all chunks"])
-def test_a_package_that_two_jobs_share_stays_until_both_have_it(tmp_path: Path, early: int) -> None:
+@pytest.mark.parametrize("last_block", [1, None], ids=["some blocks", "all blocks"])
+def test_a_package_that_two_jobs_share_comes_once_and_stays_until_both_have_it(
+    tmp_path: Path, last_block: int | None
+) -> None:
     async def scenario(setup: Setup) -> None:
         package = random.Random(1).randbytes(95_000)
-
-        async def up(stream: Stream, *payloads: Payload) -> None:
-            for payload in payloads:
-                await setup.ground.send(SATELLITE, stream, payload.SerializeToString())
-            await asyncio.sleep(200)
 
         def jobs() -> list[str]:
             return [request.placement.spec.job_id for request in Compute.asked]
 
         async with setup.flying(Compute, Gateway):
-            second = chunks("second", package)
-            await up(STREAM_BULK, *second[:early])
-            await up(STREAM_STATUS, place("first", package))
-            await up(STREAM_BULK, *chunks("first", package))
+            setup.last_block = last_block
+            await setup.offer("second", package)
+            await asyncio.sleep(200)
+            setup.last_block = None
+            await setup.place("first", package)
+            await setup.offer("first", package)
+            await asyncio.sleep(400)
             assert jobs() == ["first"]
-            await up(STREAM_BULK, *second[early:])
-            await up(STREAM_STATUS, place("second", package))
+            await setup.place("second", package)
+            await asyncio.sleep(200)
             assert jobs() == ["first", "second"]
             assert list((tmp_path / "packages").iterdir()) == []
+            assert await setup.held() == 0
+            if last_block is None:
+                assert setup.files.counters.sent == 4
 
     fly(scenario, tmp_path)
 
@@ -325,8 +353,8 @@ def test_a_package_whose_placement_never_comes_is_dropped_in_the_end(tmp_path: P
         package = bytes(50)
         async with setup.flying(Compute, Gateway):
             for job_id in ("never", "first"):
-                await setup.ground.send(SATELLITE, STREAM_BULK, chunks(job_id, package)[0].SerializeToString())
-            await setup.ground.send(SATELLITE, STREAM_STATUS, place("first", package).SerializeToString())
+                await setup.offer(job_id, package)
+            await setup.place("first", package)
             await asyncio.sleep(80_000)
             assert len(list((tmp_path / "packages").iterdir())) == 1
             await asyncio.sleep(12_000)
@@ -339,14 +367,54 @@ def test_a_damaged_package_is_rejected(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         wrong = hashlib.sha256(b"other").digest()
         async with setup.flying(Compute, Gateway):
-            await setup.ground.send(SATELLITE, STREAM_STATUS, place("j1", b"x" * 50, wrong).SerializeToString())
-            for chunk in chunks("j1", b"x" * 50, wrong):
-                await setup.ground.send(SATELLITE, STREAM_BULK, chunk.SerializeToString())
+            await setup.place("j1", b"x" * 50, wrong)
+            await setup.offer("j1", b"x" * 50, wrong)
             await asyncio.sleep(120)
             (status,) = setup.of("job_status")
             assert (status.state, status.cause, status.job_id) == (JOB_STATE_REJECTED, JOB_CAUSE_BAD_PACKAGE, "j1")
             assert "SHA-256" in status.reason
             assert Compute.asked == []
+            assert await setup.held() == 0
+
+    fly(scenario, tmp_path)
+
+
+def test_a_package_that_the_ground_lost_ends_its_job(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        package = random.Random(1).randbytes(95_000)
+        async with setup.flying(Compute, Gateway):
+            setup.last_block = 0
+            await setup.place("j1", package)
+            await setup.offer("j1", package)
+            await asyncio.sleep(100)
+            await setup.ground.database.write(
+                lambda connection: connection.execute("DELETE FROM files_offered").rowcount
+            )
+            setup.files.changed()
+            await asyncio.sleep(1500)
+            (status,) = setup.of("job_status")
+            assert (status.state, status.cause) == (JOB_STATE_REJECTED, JOB_CAUSE_BAD_PACKAGE)
+            assert "not offered any more" in status.reason
+            assert list((tmp_path / "incoming").iterdir()) == []
+
+    fly(scenario, tmp_path)
+
+
+def test_a_cancelled_job_fetches_its_package_no_more(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        package = random.Random(1).randbytes(95_000)
+        async with setup.flying(Compute, Gateway):
+            setup.last_block = 0
+            await setup.place("j1", package)
+            await setup.offer("j1", package)
+            await asyncio.sleep(100)
+            cancel = JobCancel(job_id="j1", attempt=1)
+            await setup.order(
+                orders.cancel_order("c1", SATELLITE, cancel, signed_seconds=START, not_after_seconds=START + 5000)
+            )
+            await asyncio.sleep(100)
+            assert await setup.held() == 0
+            assert list((tmp_path / "incoming").iterdir()) == []
 
     fly(scenario, tmp_path)
 
@@ -430,10 +498,10 @@ def test_what_services_hand_over_goes_down_once_with_its_file(tmp_path: Path) ->
         async with setup.flying(Gateway):
             await asyncio.sleep(200)
         assert setup.of("job_status") == [status]
-        pieces = sorted(setup.of("file_chunk"), key=lambda chunk: chunk.offset_bytes)
-        assert b"".join(chunk.data for chunk in pieces) == content
-        assert {chunk.sha256 for chunk in pieces} == {hashlib.sha256(content).digest()}
-        assert {chunk.total_bytes for chunk in pieces} == {70_000}
+        (offer,) = setup.of("file_offer")
+        assert (offer.job_id, offer.attempt, offer.total_bytes) == ("j1", 1, 70_000)
+        assert setup.came[offer.sha256] == content
+        assert list((tmp_path / "results").iterdir()) == []
 
     fly(scenario, tmp_path)
 

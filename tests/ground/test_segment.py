@@ -53,7 +53,7 @@ def test_a_job_goes_up_runs_and_comes_back(kit: Any) -> None:
         assert record.state == "COMPLETED"
         assert record.energy_joules == 1234.0
         satellite = world.satellites[record.satellite]
-        assert b"".join(data for _, data in sorted(satellite.packages["one"].items())) == package
+        assert satellite.package("one") == package
         assert await world.ground.result("one") == satellite.result
         states = [step.state for step in record.history]
         assert states == ["SUBMITTED", "PLACED", "ACCEPTED", "RUNNING", "COMPLETED"]

@@ -7,6 +7,7 @@ Offers and receipts are delivered once; requests and blocks may be lost, repeate
 
 from __future__ import annotations
 
+from skyrack.delivery.blocks import store
 from skyrack.delivery.blocks.book import FileBook
 from skyrack.delivery.blocks.exchange import FileExchange
 from skyrack.delivery.blocks.layout import BLOCK_BYTES, Description, describe, describe_file, offer_of
@@ -27,4 +28,5 @@ __all__ = [
     "describe",
     "describe_file",
     "offer_of",
+    "store",
 ]

@@ -39,6 +39,7 @@ class FileBook:
         self.on_settled: OnSettled = lambda _connection, _source, _sha256, _problem: None
         self.to_kick: deque[str] = deque()
         self.released: deque[str] = deque()
+        self.offers_refused = 0
 
     def offer(
         self,
@@ -90,6 +91,7 @@ class FileBook:
             except OfferError as error:
                 problem = str(error)
         if problem:
+            self.offers_refused += 1
             self._give_receipt(connection, source, offer.sha256, offer.job_id, offer.attempt, problem)
             return problem
         is_here = self._has(offer.sha256)

@@ -89,20 +89,12 @@ class DirectorySpool:
 
     def scan(self, source: str, layout: Layout, hashes: bytes) -> bytearray:
         """What is here, by its hashes."""
-        here = bytearray(layout.blocks)
         path = self._path(source, layout.sha256)
-        if not path.exists():
-            path = self._final(layout.sha256)  # the last life ended between the rename and the record of it
-        try:
-            with path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size != layout.total_bytes:
-                    return here
-                for index in range(layout.blocks):
-                    digest = hashlib.sha256(file.read(layout.block_bytes)).digest()
-                    here[index] = digest == hashes[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
-        except FileNotFoundError:
-            pass
-        return here
+        if path.exists():
+            return _verified(path, layout, hashes)
+        # The whole lies there when the last life ended between the rename and the record of it, or from another source.
+        here = _verified(self._final(layout.sha256), layout, hashes)
+        return here if all(here) else bytearray(layout.blocks)
 
     def write(self, source: str, layout: Layout, index: int, data: bytes) -> None:
         """Write a block to its place."""
@@ -142,6 +134,16 @@ class DirectorySpool:
     def has(self, sha256: bytes) -> bool:
         """Whether it lies there."""
         return self._final(sha256).exists()
+
+
+def _verified(path: Path, layout: Layout, hashes: bytes) -> bytearray:
+    here = bytearray(layout.blocks)
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == layout.total_bytes:
+            for index in range(layout.blocks):
+                digest = hashlib.sha256(file.read(layout.block_bytes)).digest()
+                here[index] = digest == hashes[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
+    return here
 
 
 def _digest(path: Path) -> bytes:
