@@ -10,8 +10,10 @@ from flight.compute.lifecycle import JobRecord, status_of
 from flight.compute.outbox import Outbox
 from flight.compute.store import JobStore, Outgoing, outgoing_status
 from flight.compute.workdirs import WorkDirs
+from skyrack import receipts
 from skyrack.clock import Clock
 from skyrack.database import StorageError
+from skyrack.signing import SigningKey
 from skyrack.v1 import backhaul_pb2, job_pb2
 
 
@@ -19,14 +21,23 @@ class Agreement:
     """Its methods are called one at a time, and while no step of a job is being taken."""
 
     def __init__(
-        self, satellite: str, clock: Clock, store: JobStore, dirs: WorkDirs, outbox: Outbox, jobs: Jobs
+        self,
+        satellite: str,
+        clock: Clock,
+        store: JobStore,
+        dirs: WorkDirs,
+        outbox: Outbox,
+        jobs: Jobs,
+        key: SigningKey,
     ) -> None:
+        """``key`` is the satellite's, which vouches for what ran."""
         self._satellite = satellite
         self._clock = clock
         self._store = store
         self._dirs = dirs
         self._outbox = outbox
         self._jobs = jobs
+        self._key = key
 
     async def renew(self, job_id: str, attempt: int, lease_end_seconds: float) -> tuple[bool, str]:
         """Let a job be held here for longer; a lease is never shortened. Durable before this returns."""
@@ -65,6 +76,8 @@ class Agreement:
                 status.reason = "its result was lost on board"
                 status.ClearField("result_sha256")
                 status.ClearField("result_bytes")
+        if record.state.final:
+            receipts.attach(status, self._key)
         await self._store.keep(record, outgoing_status(status, file, again=f"/again/{now:.3f}"))
         self._outbox.wake()
 

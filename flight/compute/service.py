@@ -60,7 +60,7 @@ class ComputeManager(Service):
         dirs, satellite = WorkDirs(base), self.context.satellite
         key = satellite_key(satellite, self.context.attachments)
         self._jobs = Jobs(satellite, self.clock, self._store, dirs, self._outbox, self._nodes, key)
-        self._agreement = Agreement(satellite, self.clock, self._store, dirs, self._outbox, self._jobs)
+        self._agreement = Agreement(satellite, self.clock, self._store, dirs, self._outbox, self._jobs, key)
         self._jobs.on_status = self._on_status
         await self._jobs.restore()
         self._budgets = Budgets(self.clock.rate, self.clock.now())

@@ -104,6 +104,7 @@ def test_a_status_that_the_ground_has_lost_is_told_again_under_a_key_of_its_own(
         assert again.file_content == before.file_content
         status = job_pb2.JobStatus.FromString(again.payload)
         assert (status.state, status.version) == (job_pb2.JOB_STATE_COMPLETED, bench.last("a").version)
+        assert status.receipt
 
     flown(story)
 
