@@ -73,5 +73,7 @@ class SequenceRecord:
     reason: str
     # Grows with every change of anything.
     revision: int
+    # Who stands for it: "operator-1", or "ground for alice, operator-2".
+    signed_by: str = ""
     stages: tuple[CommandStage, ...] = ()
     steps: tuple[SequenceStepRecord, ...] = ()

@@ -26,6 +26,7 @@ from ground.orders import Orders
 from ground.picture import Picture
 from ground.placement import PlacementSettings
 from ground.pulse import Pulse
+from ground.sequences import SequenceDesk
 from ground.store import alarms, batches, chunks, events, files, jobs, migration, sequences, telecommands
 from ground.telemetry.service import TelemetryService, TelemetrySettings
 from ground.transfers import Transfers
@@ -111,6 +112,8 @@ class Relay:
         self.settings = settings or (GroundSettings() if state_dir else IN_MEMORY)
         self.new_id = new_id
         self.orders = Orders(key, ring, clock.now, new_id)
+        self.keyring_file: Path | None = None
+        """Where the ring is kept; without one, in memory only."""
         self.picture = Picture(designs)
         self.database = Database(database or (state_dir / "ground.db" if state_dir else None))
         self.vault = Vault(state_dir / "files" if state_dir else None)
@@ -145,6 +148,16 @@ class Relay:
             self.command_queue, self.database, clock, self.picture.names, self.in_reach, self.changed
         )
         self.agreement = Agreement(self.database, self.orders, self.settings.placement, self.enqueue)
+        self.sequences = SequenceDesk(
+            self.database,
+            clock,
+            self.picture.names,
+            self.orders,
+            self.command_queue,
+            self.command_desk,
+            self.changed,
+            self.settings.telecommand_lifetime_seconds,
+        )
         self.is_closing = False
         self._connector = connector
         self._rng = rng

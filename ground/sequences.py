@@ -18,6 +18,7 @@ from ground.errors import ConflictError, UnknownError
 from ground.orders import Orders
 from ground.pulse import Pulse
 from ground.records import TelecommandRecord
+from ground.stages import stage_name
 from ground.store import command_queue, sequences
 from skyrack import orders
 from skyrack.clock import Clock
@@ -26,7 +27,11 @@ from skyrack.files import suggest
 from skyrack.orders import Verified
 from skyrack.sequences import problem_of, problems
 from skyrack.storage import Storage
-from skyrack.v1.backhaul_pb2 import CommandSequence
+from skyrack.v1.backhaul_pb2 import (
+    TELECOMMAND_STAGE_NEEDS_SIGNATURE,
+    TELECOMMAND_STAGE_QUEUED,
+    CommandSequence,
+)
 from skyrack.v1.gateway_pb2 import AbortSequenceRequest
 
 __all__ = ["AbortRecord", "SequenceDesk"]
@@ -103,28 +108,43 @@ class SequenceDesk:
         satellite = wanted.destination
         self._check(wanted.order_id, satellite, wanted.sequence, now)
         missing = orders.lacking(order)
-        if missing:
-            raise UserError(f"sequence {wanted.order_id}: {missing}")
 
         def transaction(connection: Connection) -> SequenceRecord:
             try:
-                is_new = sequences.insert(
-                    connection,
-                    wanted.order_id,
-                    satellite,
-                    wanted.sequence,
-                    wanted.submitter,
-                    now,
-                    wanted.not_after_seconds,
-                )
+                is_new = sequences.insert(connection, order, now, missing)
             except ValueError as error:
                 raise ConflictError(str(error)) from None
-            if is_new:
+            if is_new and not missing:
                 self._queue.put(connection, satellite, order, now)
             return _known(sequences.load(connection, wanted.order_id), wanted.order_id)
 
         record = await self._database.write(transaction)
         await self._queue.came(satellite)
+        self._changed.beat()
+        return record
+
+    async def signed(self, order: Verified) -> SequenceRecord:
+        """Another person signed a sequence that waits here for it.
+
+        Raises:
+            UnknownError: there is no such sequence.
+            ConflictError: it waits for no signature.
+        """
+        now, wanted = self._clock.now(), order.order
+        missing = orders.lacking(order)
+
+        def transaction(connection: Connection) -> SequenceRecord:
+            record = _known(sequences.load(connection, wanted.order_id), wanted.order_id)
+            if record.stage != stage_name(TELECOMMAND_STAGE_NEEDS_SIGNATURE):
+                raise ConflictError(f"sequence {wanted.order_id} is {record.stage}: it waits for no signature")
+            sequences.signed(connection, order, missing)
+            if not missing:
+                sequences.advance(connection, wanted.order_id, TELECOMMAND_STAGE_QUEUED, "", now)
+                self._queue.put(connection, wanted.destination, order, now)
+            return _known(sequences.load(connection, wanted.order_id), wanted.order_id)
+
+        record = await self._database.write(transaction)
+        await self._queue.came(wanted.destination)
         self._changed.beat()
         return record
 

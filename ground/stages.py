@@ -29,10 +29,15 @@ FROM_BOARD: Final = frozenset(
 )
 """What a satellite may report; all else is the ground's to know."""
 
-HERE: Final = (contract.TELECOMMAND_STAGE_QUEUED, contract.TELECOMMAND_STAGE_HELD)
+HERE: Final = (
+    contract.TELECOMMAND_STAGE_NEEDS_SIGNATURE,
+    contract.TELECOMMAND_STAGE_QUEUED,
+    contract.TELECOMMAND_STAGE_HELD,
+)
 """What is in one of these has not left, and may go from one to the other."""
 
 _RANKS: Final = {
+    contract.TELECOMMAND_STAGE_NEEDS_SIGNATURE: 0,
     contract.TELECOMMAND_STAGE_QUEUED: 1,
     contract.TELECOMMAND_STAGE_HELD: 2,
     contract.TELECOMMAND_STAGE_SENT: 3,

@@ -14,7 +14,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from ground.api import access, events, general, jobs, satellites, stream, telecommands
+from ground.api import access, events, general, jobs, queues, satellites, sequences, stream, telecommands
 from ground.api.guard import Guard, Keeper
 from ground.api.problems import add_problem_handlers
 from ground.segment import GroundSegment
@@ -26,6 +26,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     jobs.router,
     satellites.router,
     telecommands.router,
+    queues.router,
+    sequences.router,
     events.router,
     stream.router,
     access.router,

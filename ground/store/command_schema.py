@@ -51,6 +51,9 @@ sequences: Final = Table(
     number("is_open"),
     text("reason"),
     number("revision"),
+    # The order with the signatures that it has.
+    Column("signed_order", LargeBinary, nullable=False),
+    text("signed_by"),
 )
 Index("sequences_created", sequences.c.created_seconds, sequences.c.sequence_id)
 

@@ -12,6 +12,7 @@ from ground.records import CommandStage
 from ground.stages import FINAL, advances, in_story, rank, stage_name
 from ground.store.revisions import next_revision
 from skyrack.dictionary import rpcs
+from skyrack.orders import Verified, signer_text
 from skyrack.v1 import backhaul_pb2
 from skyrack.v1.backhaul_pb2 import CommandSequence, SequenceStep
 
@@ -24,63 +25,91 @@ __all__ = [
     "load",
     "same",
     "satellite_of",
+    "signed",
+    "signed_order",
     "trim",
     "turn",
 ]
 
+_NEEDS_SIGNATURE: Final = backhaul_pb2.TELECOMMAND_STAGE_NEEDS_SIGNATURE
 _QUEUED: Final = backhaul_pb2.TELECOMMAND_STAGE_QUEUED
 _STARTED: Final = backhaul_pb2.TELECOMMAND_STAGE_STARTED
 
 _COLUMNS: Final = (
     "sequence_id, satellite, name, submitter, created_seconds, not_after_seconds, stage, is_open, reason, revision, "
-    "sequence"
+    "sequence, signed_by"
 )
 
 
-def insert(
-    connection: Connection,
-    sequence_id: str,
-    satellite: str,
-    sequence: CommandSequence,
-    submitter: str,
-    now: float,
-    not_after_seconds: float,
-) -> bool:
+def insert(connection: Connection, order: Verified, now: float, missing: str = "") -> bool:
     """Keep a new sequence; False when the same one is there already.
+
+    ``missing`` says which signatures are, before it may be queued.
 
     Raises:
         ValueError: another sequence has this id.
     """
-    data = sequence.SerializeToString(deterministic=True)
+    wanted = order.order
+    data = wanted.sequence.SerializeToString(deterministic=True)
     known = connection.execute(
-        "SELECT satellite, sequence FROM sequences WHERE sequence_id = :id", {"id": sequence_id}
+        "SELECT satellite, sequence FROM sequences WHERE sequence_id = :id", {"id": wanted.order_id}
     ).fetchone()
     if known is not None:
-        if known[0] == satellite and bytes(known[1]) == data:
+        if known[0] == wanted.destination and bytes(known[1]) == data:
             return False
-        raise ValueError(f"another sequence has the id {sequence_id}; choose a new id")
+        raise ValueError(f"another sequence has the id {wanted.order_id}; choose a new id")
+    stage = _NEEDS_SIGNATURE if missing else _QUEUED
     connection.execute(
         "INSERT INTO sequences (sequence_id, satellite, name, sequence, submitter, created_seconds, "
-        "not_after_seconds, stage, is_open, revision) VALUES (:id, :satellite, :name, :sequence, :submitter, :now, "
-        ":not_after, :stage, 1, :revision)",
+        "not_after_seconds, stage, is_open, reason, revision, signed_order, signed_by) VALUES (:id, :satellite, "
+        ":name, :sequence, :submitter, :now, :not_after, :stage, 1, :reason, :revision, :signed_order, :signed_by)",
         {
-            "id": sequence_id,
-            "satellite": satellite,
-            "name": sequence.name,
+            "id": wanted.order_id,
+            "satellite": wanted.destination,
+            "name": wanted.sequence.name,
             "sequence": data,
-            "submitter": submitter,
+            "submitter": wanted.submitter,
             "now": now,
-            "not_after": not_after_seconds,
-            "stage": _QUEUED,
+            "not_after": wanted.not_after_seconds,
+            "stage": stage,
+            "reason": missing,
             "revision": next_revision(connection),
+            "signed_order": order.data,
+            "signed_by": signer_text(order),
         },
     )
-    _tell(connection, sequence_id, _QUEUED, "", now)
+    _tell(connection, wanted.order_id, stage, missing, now)
     connection.executemany(
         "INSERT INTO sequence_steps (sequence_id, number, stage) VALUES (:id, :number, :stage)",
-        [{"id": sequence_id, "number": number, "stage": _QUEUED} for number in range(1, len(sequence.steps) + 1)],
+        [
+            {"id": wanted.order_id, "number": number, "stage": _QUEUED}
+            for number in range(1, len(wanted.sequence.steps) + 1)
+        ],
     )
     return True
+
+
+def signed_order(connection: Connection, sequence_id: str) -> bytes | None:
+    """The order of a sequence, with the signatures it has; None where there is no such sequence."""
+    row = connection.execute(
+        "SELECT signed_order FROM sequences WHERE sequence_id = :id", {"id": sequence_id}
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def signed(connection: Connection, order: Verified, missing: str) -> None:
+    """Another signature came."""
+    connection.execute(
+        "UPDATE sequences SET signed_order = :signed_order, signed_by = :signed_by, reason = :reason, "
+        "revision = :revision WHERE sequence_id = :id",
+        {
+            "signed_order": order.data,
+            "signed_by": signer_text(order),
+            "reason": missing,
+            "revision": next_revision(connection),
+            "id": order.order.order_id,
+        },
+    )
 
 
 def same(connection: Connection, sequence_id: str, satellite: str, sequence: CommandSequence) -> SequenceRecord | None:
@@ -253,6 +282,7 @@ def _record(connection: Connection, row: Any, *, with_steps: bool) -> SequenceRe
         is_final=not row[7],
         reason=row[8],
         revision=row[9],
+        signed_by=row[11],
         stages=tuple(
             CommandStage(stage_name(stage), reason, at)
             for stage, reason, at in sorted(stages, key=lambda made: in_story(made[0], made[2]))

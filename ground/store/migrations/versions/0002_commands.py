@@ -69,6 +69,8 @@ def upgrade() -> None:
         sa.Column("is_open", sa.BigInteger(), nullable=False),
         sa.Column("reason", NAME, server_default="", nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("signed_order", sa.LargeBinary(), nullable=False),
+        sa.Column("signed_by", NAME, server_default="", nullable=False),
         sa.PrimaryKeyConstraint("sequence_id"),
     )
     op.create_index("sequences_created", "sequences", ["created_seconds", "sequence_id"])
