@@ -18,6 +18,8 @@ class GroundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     instance: Annotated[str, Meta(min_length=1)]
     state_dir: str
+    # A PostgreSQL server, postgresql://user:password@host:5432/database; without one, an SQLite file in state_dir.
+    database: str = ""
     # Where mission time meets host time; without one, mission time is UTC at rate 1.
     clock_file: str = ""
     # A constellation file, or the name of a shipped one.
@@ -43,6 +45,8 @@ class GroundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     keyring_file: str = ""
     # Where a running ground says how to reach it.
     address_file: str = ""
+    # The console in a browser; a small board may leave it out (it costs 16 MiB and 0.3 s at the start).
+    console: bool = True
     # JSON lines; without one, logs go to the terminal only.
     log_file: str = ""
     log_level: str = "info"

@@ -14,6 +14,7 @@ from skyrack.database import Rows
 __all__ = ["Connection", "Parameters"]
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Found = CursorResult[*tuple[Any, ...]]
 
 
 class Connection(ABC):
@@ -30,15 +31,14 @@ class Connection(ABC):
     def execute(self, statement: str, parameters: Mapping[str, Any] = ..., /) -> Rows: ...
 
     @overload
-    def execute(self, statement: sqlalchemy.Executable, parameters: Parameters = ..., /) -> CursorResult[Any]: ...
+    def execute(self, statement: sqlalchemy.Executable, parameters: Parameters = ..., /) -> Found: ...
 
-    def execute(
-        self, statement: str | sqlalchemy.Executable, parameters: Parameters | None = None, /
-    ) -> Rows | CursorResult[Any]:
+    def execute(self, statement: str | sqlalchemy.Executable, parameters: Parameters | None = None, /) -> Rows | Found:
         """Run one statement; several sets of parameters run it several times."""
         if isinstance(statement, str):
             return self.run_text(statement, cast("Mapping[str, Any] | None", parameters))
-        return self.core.execute(statement, parameters)
+        found: Any = self.core.execute(statement, parameters)
+        return cast("Found", found)
 
     @abstractmethod
     def executemany(self, sql: str, parameters: Sequence[Mapping[str, Any]], /) -> Rows:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import uvicorn
 
+from ground import console
 from ground.access import TokenBook
 from ground.api import Keeper, make_app
 from ground.audit import Audit
@@ -24,9 +25,10 @@ from ground.segment import SUBSCRIPTIONS, GroundSegment, GroundSettings
 from ground.store import access_schema
 from skyrack import logging
 from skyrack.backhaul.mqtt import mqtt_connector
+from skyrack.backhaul.tls import TlsFiles
 from skyrack.clock import Anchor, MissionClock
 from skyrack.errors import UserError
-from skyrack.satellite import load_constellation
+from skyrack.satellite import ConstellationFile, load_constellation
 from skyrack.signing import KeyEntry, KeyRing, Right, SigningKey
 
 __all__ = ["run"]
@@ -60,7 +62,7 @@ def run(path: Path) -> None:
         StorageError: the database cannot be used.
     """
     config = load_config(path)
-    _, designs = load_constellation(Path(config.constellation))
+    constellation, designs = load_constellation(Path(config.constellation))
     key = SigningKey.load_or_create(Path(config.key_file))
     ring = KeyRing.load(Path(config.keyring_file))
     rights = frozenset({Right.RELAY, Right.COMMAND, Right.SUBMIT})
@@ -86,30 +88,41 @@ def run(path: Path) -> None:
             clock=clock,
             rng=random.Random(secrets.randbits(64)),
             new_id=partial(secrets.token_hex, 6),
-            connector=mqtt_connector(config.broker, client_id=f"ground-{config.instance}", subscriptions=SUBSCRIPTIONS),
+            connector=mqtt_connector(
+                config.broker,
+                client_id=f"ground-{config.instance}",
+                subscriptions=SUBSCRIPTIONS,
+                tls=TlsFiles(config.broker_ca, config.broker_certificate, config.broker_key),
+            ),
             state_dir=Path(config.state_dir),
+            database=config.database,
             settings=GroundSettings(
                 archive_seconds=config.archive_days * 86_400.0, records_seconds=config.records_days * 86_400.0
             ),
         )
-        await _serve(segment, config)
+        segment.keyring_file = Path(config.keyring_file)
+        await _serve(segment, config, constellation)
 
     asyncio.run(main())
 
 
-async def _serve(segment: GroundSegment, config: GroundConfig) -> None:
+async def _serve(segment: GroundSegment, config: GroundConfig, constellation: ConstellationFile) -> None:
     listener = _listen(config)
     await segment.open()
     await access_schema.make(segment.database)
     book = await TokenBook.open(segment.database, segment.clock, Path(config.state_dir))
     keeper = Keeper(book, Audit(segment.database, segment.clock))
+    app = make_app(segment, config.instance, (config.http_host, *config.http_names), keeper)
+    if config.console:
+        console.attach(app, segment, constellation, Path(config.state_dir))
     settings = uvicorn.Config(
-        make_app(segment, config.instance, (config.http_host, *config.http_names), keeper),
+        app,
         log_config=None,
         ssl_certfile=config.tls_certificate or None,
         ssl_keyfile=config.tls_key or None,
         access_log=False,
-        lifespan="off",
+        # The console begins and ends with the app; nothing else listens to these events.
+        lifespan="on" if config.console else "off",
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = _Server(settings)

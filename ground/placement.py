@@ -25,6 +25,7 @@ __all__ = [
     "choose",
     "fits_somewhere",
     "lease_end",
+    "obstacle_for_all",
     "spare_energy",
 ]
 
@@ -177,12 +178,23 @@ def choose(
     return Choice(best[3], f"{best[2]:,.0f} J to spare", best[2])
 
 
-def _obstacle(  # noqa: PLR0911 - a list of obstacles, the first of which is told
-    need: Need, satellite: SatelliteView, now: float, settings: PlacementSettings
-) -> str:
+def _obstacle(need: Need, satellite: SatelliteView, now: float, settings: PlacementSettings) -> str:
     """Why a satellite cannot be given the job now; empty when it can."""
     if not any(_fits(need, node) for node in satellite.nodes):
         return "has no rack node large enough"
+    if problem := obstacle_for_all(satellite, now, settings):
+        return problem
+    contact = contact_seconds(satellite, now, settings)
+    if need.deadline_seconds and contact + need.expected_seconds > need.deadline_seconds:
+        return "cannot finish it before its deadline"
+    best = max(watts for _, watts in _minimum(satellite.power, satellite.heat))
+    if best < need.power_watts * settings.least_power_ratio:
+        return f"has {best:,.0f} W at best, it needs {need.power_watts:,.0f} W"
+    return ""
+
+
+def obstacle_for_all(satellite: SatelliteView, now: float, settings: PlacementSettings) -> str:
+    """Why a satellite cannot be given any job now; empty when it can."""
     if satellite.heard_seconds is None:
         return "has not been heard yet"
     if now - satellite.heard_seconds > settings.unreachable_seconds:
@@ -193,12 +205,6 @@ def _obstacle(  # noqa: PLR0911 - a list of obstacles, the first of which is tol
         return "has not told its budget yet"
     if satellite.jobs_unstarted >= satellite.free_nodes + settings.waiting_per_satellite:
         return "holds as many jobs as it should"
-    contact = contact_seconds(satellite, now, settings)
-    if need.deadline_seconds and contact + need.expected_seconds > need.deadline_seconds:
-        return "cannot finish it before its deadline"
-    best = max(watts for _, watts in _minimum(satellite.power, satellite.heat))
-    if best < need.power_watts * settings.least_power_ratio:
-        return f"has {best:,.0f} W at best, it needs {need.power_watts:,.0f} W"
     return ""
 
 

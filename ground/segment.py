@@ -17,16 +17,19 @@ from google.protobuf.message import Message
 from ground import dispatch, lifecycle
 from ground.connection import Connection
 from ground.errors import ConflictError, UnknownError
+from ground.order_desk import OrderDesk
+from ground.orders import checked_rpc
 from ground.placement import fits_somewhere
 from ground.records import EventRecord, JobRecord, SatelliteRecord, TelecommandRecord
 from ground.relay import SUBSCRIPTIONS, GroundSettings, Relay
+from ground.sequences import AbortRecord
 from ground.store import events, files, jobs, telecommands
 from ground.telemetry.archiver import history
 from skyrack import jobfile
 from skyrack.delivery import OutboxFullError, ReceivedLedger, SentLedger
-from skyrack.dictionary import check_arguments, rpcs
 from skyrack.errors import UserError
 from skyrack.files import suggest
+from skyrack.orders import Verified
 from skyrack.v1 import backhaul_pb2, gateway_pb2, job_pb2
 from skyrack.v1.options_pb2 import STREAM_STATUS
 
@@ -44,6 +47,11 @@ class GroundSegment(Relay):
     What a person asked wrongly raises ``UserError``, and nothing was changed; what is not there ``UnknownError``;
     an id that something else has ``ConflictError``; a failed disk ``StorageError``.
     """
+
+    @property
+    def order_desk(self) -> OrderDesk:
+        """Where people bring what they have signed themselves."""
+        return OrderDesk(self)
 
     async def keep_package(self, content: bytes) -> bytes:
         """Take a package in, durably; returns its SHA-256. Harmless when it is here already."""
@@ -97,15 +105,20 @@ class GroundSegment(Relay):
         self.changed.beat()
         return record
 
-    async def cancel(self, job_id: str, reason: str = "cancelled by a person") -> JobRecord:
-        """Stop a job and end it as cancelled; a job that is over stays as it is."""
+    async def cancel(
+        self, job_id: str, reason: str = "cancelled by a person", *, signed: Verified | None = None
+    ) -> JobRecord:
+        """Stop a job and end it as cancelled; a job that is over stays as it is.
+
+        ``signed`` is the order of who has signed it; else the ground signs.
+        """
         now = self.clock.now()
 
         def transaction(connection: Connection) -> tuple[JobRecord, str]:
             row = _known(jobs.job_row(connection, job_id), "job", job_id)
             order = lifecycle.cancel(connection, row, reason, now)
             if order is not None:
-                stop = self.orders.cancel(row.satellite, order, not_after_seconds=row.lease_end_seconds)
+                stop = signed or self.orders.cancel(row.satellite, order, not_after_seconds=row.lease_end_seconds)
                 try:
                     dispatch.send_cancel(connection, row, stop, self.enqueue)
                 except OutboxFullError as error:
@@ -164,7 +177,7 @@ class GroundSegment(Relay):
 
         ``service`` is needed where every service takes the request. The same id again changes nothing.
         """
-        self._known_satellite(satellite)
+        self.known_satellite(satellite)
         rpc = checked_rpc(method, service, request)
         now = self.clock.now()
         command = backhaul_pb2.Telecommand(
@@ -180,7 +193,7 @@ class GroundSegment(Relay):
     async def take_telecommand(self, order: Verified) -> TelecommandRecord:
         """Send a telecommand as somebody has signed it; it waits here while it lacks a signature."""
         now, satellite, command = self.clock.now(), order.order.destination, order.order.telecommand
-        self._known_satellite(satellite)
+        self.known_satellite(satellite)
         if not _ID.fullmatch(command.command_id):
             raise UserError(f'command id "{command.command_id[:64]}": {_ID_FORM}')
 
@@ -198,6 +211,10 @@ class GroundSegment(Relay):
         self.changed.beat()
         return record
 
+    async def abort_sequence(self, sequence_id: str, person: str = "", reason: str = "") -> AbortRecord:
+        """End a sequence of commands early: withdrawn if it has not left, else by a command to its satellite."""
+        return await self.sequences.abort(sequence_id, person, reason, partial(self.send, submitter=person))
+
     async def telecommand(self, command_id: str) -> TelecommandRecord:
         """A telecommand with its stages."""
         found = await self.database.read(lambda connection: telecommands.load(connection, command_id))
@@ -212,7 +229,7 @@ class GroundSegment(Relay):
     ) -> list[EventRecord]:
         """Events after an id, oldest first; without one, the newest."""
         if satellite:
-            self._known_satellite(satellite)
+            self.known_satellite(satellite)
         wanted = partial(
             events.list_events,
             after_id=after_id,
@@ -231,7 +248,7 @@ class GroundSegment(Relay):
 
     def telemetry(self, satellite: str) -> list[tuple[float, str, Message]]:
         """(mission time, instance key, message) of the newest of each kind."""
-        self._known_satellite(satellite)
+        self.known_satellite(satellite)
         return [
             (latest.mission_time_seconds, key, message) for key, latest, message in self.picture.messages(satellite)
         ]
@@ -240,7 +257,7 @@ class GroundSegment(Relay):
         self, satellite: str, message_type: str, start: float, end: float
     ) -> Sequence[backhaul_pb2.TelemetrySample]:
         """Archived samples of one message type with on-board times in [start, end)."""
-        self._known_satellite(satellite)
+        self.known_satellite(satellite)
         return history(await self.telemetry_service.archiver.parts(satellite, message_type, start, end), start, end)
 
     async def ask_backfill(self, satellite: str, request: gateway_pb2.BackfillRequest) -> None:
@@ -254,7 +271,8 @@ class GroundSegment(Relay):
         """What this side's delivery says of all its streams."""
         return await self.endpoint.ledgers()
 
-    def _known_satellite(self, satellite: str) -> None:
+    def known_satellite(self, satellite: str) -> None:
+        """Raise ``UnknownError`` where there is no such satellite."""
         if satellite not in self.picture:
             raise UnknownError(f"there is no satellite {satellite}; {suggest(satellite, self.picture.names)}")
 

@@ -28,6 +28,7 @@ from ground.store.schema import (
 )
 from ground.store.upsert import insert as insert_into
 from skyrack.jobs import JobState, Standing
+from skyrack.orders import Verified, signer_text
 from skyrack.v1 import job_pb2
 
 __all__ = [
@@ -74,6 +75,11 @@ class JobRow:
     not_before_seconds: float
     cancel_reason: str | None
     submitted_seconds: float
+
+    @property
+    def place(self) -> Place:
+        """Where the job stands in the queue."""
+        return self.spec.priority, self.submitted_seconds, self.job_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +193,26 @@ _UPDATABLE: Final = frozenset(
 )
 
 
-def insert(connection: Connection, spec: job_pb2.JobSpec, now: float) -> bool:
+def signed_order(connection: Connection, job_id: str) -> bytes:
+    """The order of a job, as its submitter signed it; empty where the ground stands for the submitter."""
+    return connection.execute(select(jobs.c.signed_order).where(jobs.c.job_id == job_id)).scalar() or b""
+
+
+def last_status(connection: Connection, job_id: str) -> job_pb2.JobStatus | None:
+    """What was last heard of a job's present attempt; None where there is no such job."""
+    found = connection.execute(select(jobs.c.status).where(jobs.c.job_id == job_id)).scalar()
+    return None if found is None else job_pb2.JobStatus.FromString(found)
+
+
+def insert(connection: Connection, order: Verified, now: float, *, is_ours: bool) -> bool:
     """Keep a new job; False when the same job is there already.
+
+    With ``is_ours`` the ground stands for its submitter, and signs again whenever it places the job.
 
     Raises:
         ValueError: another job has this id.
     """
+    spec = order.order.job
     data = spec.SerializeToString(deterministic=True)
     known = connection.execute(select(jobs.c.spec).where(jobs.c.job_id == spec.job_id)).scalar()
     if known is not None:
@@ -211,6 +231,8 @@ def insert(connection: Connection, spec: job_pb2.JobSpec, now: float) -> bool:
         "submitted_seconds": now,
         "changed_seconds": now,
         "revision": next_revision(connection),
+        "signed_order": None if is_ours else order.data,
+        "signed_by": signer_text(order),
     }
     connection.execute(insert_into(jobs), row)
     step = JobStep(0, None, JobState.SUBMITTED.name, "", "", "", 0.0, now, now, is_applied=True)
@@ -331,7 +353,7 @@ def touch(connection: Connection, job_id: str, now: float) -> None:
 def open_by_satellite(connection: Connection) -> dict[str, int]:
     """Number of jobs that satellites hold, by name."""
     counts = select(jobs.c.satellite, func.count()).where(IS_HELD).group_by(jobs.c.satellite)
-    return dict(connection.execute(counts).fetchall())
+    return {row[0]: row[1] for row in connection.execute(counts)}
 
 
 _NOT_AFTER: Final = telecommands.c.not_after_seconds
