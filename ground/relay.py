@@ -148,7 +148,7 @@ class Relay:
             self.command_queue, self.database, clock, self.picture.names, self.in_reach, self.changed
         )
         self.agreement = Agreement(self.database, self.orders, self.settings.placement, self.enqueue)
-        self.sequences = SequenceDesk(
+        self.sequence_desk = SequenceDesk(
             self.database,
             clock,
             self.picture.names,

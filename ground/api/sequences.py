@@ -66,7 +66,7 @@ async def run_sequence(
 ) -> SequenceRecord:
     """Run a sequence under an id of the client's choice; the same again changes nothing."""
     about(request, f"{sequence_id}: {submission.satellite} {submission.name}, {len(submission.steps)} steps")
-    return await segment.sequences.submit(
+    return await segment.sequence_desk.submit(
         sequence_id,
         submission.satellite,
         submission.sequence(),
@@ -78,7 +78,7 @@ async def run_sequence(
 @router.get("/v1/sequences")
 async def list_sequences(segment: Segment, _: Viewer, limit: Limit = 200, satellite: str = "") -> list[SequenceRecord]:
     """The newest sequences, newest last, without their steps."""
-    return await segment.sequences.sequences(limit, satellite)
+    return await segment.sequence_desk.sequences(limit, satellite)
 
 
 @router.get("/v1/sequences/{sequence_id}")
@@ -88,7 +88,7 @@ async def get_sequence(
     """A sequence with its steps."""
     return await newer(
         segment,
-        lambda: segment.sequences.sequence(sequence_id),
+        lambda: segment.sequence_desk.sequence(sequence_id),
         lambda record: record.revision > after_revision,
         wait_seconds,
     )
