@@ -8,6 +8,7 @@ from typing import Final
 
 from flight.gateway.choice import LinkChooser
 from skyrack.backhaul import OFFLINE, Connector, Will, state_topic, up_topic
+from skyrack.backhaul.tls import TlsFiles
 from skyrack.delivery import Link
 from skyrack.errors import UserError
 
@@ -15,8 +16,10 @@ _IDLE_SECONDS: Final = 1.0
 """How long to wait before asking again when no link is promising; time of the event loop."""
 
 
-def connector_for(attachment: object, satellite: str, keepalive_seconds: int) -> Connector:
+def connector_for(attachment: object, satellite: str, keepalive_seconds: int, tls: TlsFiles | None = None) -> Connector:
     """What a board attachment stands for: a broker's URL, a way to the twin's hub, or a connector as it is.
+
+    ``tls`` is for a broker's URL of ``mqtts``.
 
     Raises:
         UserError: it is none of these.
@@ -31,6 +34,7 @@ def connector_for(attachment: object, satellite: str, keepalive_seconds: int) ->
             client_id=satellite,
             subscriptions=subscriptions,
             will=will,
+            tls=tls,
             keepalive_seconds=keepalive_seconds,
         )
     make: Callable[[str, list[str], Will | None], Connector] | None = getattr(attachment, "connector", None)
@@ -39,6 +43,12 @@ def connector_for(attachment: object, satellite: str, keepalive_seconds: int) ->
     if callable(attachment):
         return attachment
     raise UserError(f"backhaul {attachment!r}: a broker's address like mqtt://host:1883 is needed")
+
+
+def tls_files(attachments: Mapping[str, object]) -> TlsFiles:
+    """The PEM files that a board names for its broker: ``broker.ca``, ``broker.certificate``, ``broker.key``."""
+    ca, certificate, key = (str(attachments.get(f"broker.{name}", "")) for name in ("ca", "certificate", "key"))
+    return TlsFiles(ca, certificate, key)
 
 
 class Connections:

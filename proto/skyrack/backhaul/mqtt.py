@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import aiomqtt
 
 from skyrack.backhaul import Backhaul, BackhaulError, Connector, Will
+from skyrack.backhaul.tls import TlsFiles, in_words
 from skyrack.errors import UserError
 
 _LOGGER: Final = logging.getLogger("skyrack.mqtt")
@@ -73,15 +73,17 @@ def mqtt_connector(
     client_id: str,
     subscriptions: Sequence[str],
     will: Will | None = None,
+    tls: TlsFiles | None = None,
     keepalive_seconds: int = 5,
     timeout_seconds: float = 10.0,
 ) -> Connector:
     """Make sessions with the broker at ``mqtt://[user:password@]host[:port]`` (``mqtts://`` for TLS).
 
-    A dead link is noticed after one to two keep-alive times.
+    ``tls`` says whom to believe and what to show where the address is one of ``mqtts``. A dead link is
+    noticed after one to two keep-alive times.
 
     Raises:
-        UserError: the URL is not of this form.
+        UserError: the URL is not of this form, or a file of ``tls`` cannot be used.
     """
     parts = urlsplit(url)
     try:
@@ -91,7 +93,10 @@ def mqtt_connector(
     if parts.scheme not in _PORTS or not parts.hostname or port == -1:
         raise UserError(f'broker "{url}": an address like mqtt://host:1883 or mqtts://host:8883 is needed')
     hostname = parts.hostname
-    tls = ssl.create_default_context() if parts.scheme == "mqtts" else None
+    if tls is not None and tls != TlsFiles() and parts.scheme != "mqtts":
+        raise UserError(f'broker "{url}": certificates are given, but the address is none of mqtts://')
+    context = (tls or TlsFiles()).context() if parts.scheme == "mqtts" else None
+    where = f"{parts.scheme}://{parts.hostname}:{port or _PORTS[parts.scheme]}"  # errors are logged; a password is not
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Backhaul]:
@@ -108,25 +113,25 @@ def mqtt_connector(
             keepalive=keepalive_seconds,
             timeout=timeout_seconds,
             max_queued_incoming_messages=_QUEUED,
-            tls_context=tls,
+            tls_context=context,
         )
         client.pending_calls_threshold = _IN_FLIGHT + len(subscriptions) + 1
         try:
             await client.__aenter__()
         except (aiomqtt.MqttError, OSError, ValueError) as error:
-            raise BackhaulError(f"{url}: {error}") from error
+            raise BackhaulError(f"{where}: {in_words(error) or error}") from error
         backhaul = _MqttBackhaul(client)
         try:
             for topic in subscriptions:
                 await client.subscribe(topic, qos=1)
             yield backhaul
         except aiomqtt.MqttError as error:
-            raise BackhaulError(f"{url}: {error}") from error
+            raise BackhaulError(f"{where}: {in_words(error) or error}") from error
         finally:
             await backhaul.finish()
             try:
                 await client.__aexit__(None, None, None)
             except aiomqtt.MqttError as error:
-                _LOGGER.debug("the session with %s ended without a goodbye: %s", url, error)
+                _LOGGER.debug("the session with %s ended without a goodbye: %s", where, error)
 
     return connect
