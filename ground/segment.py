@@ -213,7 +213,7 @@ class GroundSegment(Relay):
 
     async def abort_sequence(self, sequence_id: str, person: str = "", reason: str = "") -> AbortRecord:
         """End a sequence of commands early: withdrawn if it has not left, else by a command to its satellite."""
-        return await self.sequences.abort(sequence_id, person, reason, partial(self.send, submitter=person))
+        return await self.sequence_desk.abort(sequence_id, person, reason, partial(self.send, submitter=person))
 
     async def telecommand(self, command_id: str) -> TelecommandRecord:
         """A telecommand with its stages."""

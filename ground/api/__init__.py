@@ -14,7 +14,19 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from ground.api import access, events, general, jobs, queues, satellites, sequences, stream, telecommands
+from ground.api import (
+    access,
+    alarms,
+    events,
+    general,
+    jobs,
+    queues,
+    satellites,
+    sequences,
+    stream,
+    telecommands,
+    telemetry,
+)
 from ground.api.guard import Guard, Keeper
 from ground.api.problems import add_problem_handlers
 from ground.segment import GroundSegment
@@ -31,6 +43,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router,
     stream.router,
     access.router,
+    telemetry.router,
+    alarms.router,
 )
 
 _HOSTS: Final = ("127.0.0.1", "localhost", "::1", "[::1]", "ground")

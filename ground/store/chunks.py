@@ -23,6 +23,7 @@ __all__ = [
     "Topic",
     "add",
     "chunks_of",
+    "extent",
     "load_sequences",
     "newest_of_each",
     "save_sequences",
@@ -165,6 +166,16 @@ def chunks_of(
     ).fetchall()
     layouts: dict[str, tuple[Shape, tuple[Column, ...]]] = {}
     return [_stored(row, layouts) for row in rows]
+
+
+def extent(connection: Connection, satellite: str, message_type: str) -> tuple[float, float] | None:
+    """On-board times of the oldest and the newest sample that is sealed."""
+    row = connection.execute(
+        "SELECT min(c.first_seconds), max(c.last_seconds) FROM telemetry_topics t "
+        "JOIN telemetry_chunks c ON c.topic_id = t.id WHERE t.satellite = :satellite AND t.message_type = :type",
+        {"satellite": satellite, "type": message_type},
+    ).fetchone()
+    return None if row is None or row[0] is None else (float(row[0]), float(row[1]))
 
 
 def newest_of_each(connection: Connection) -> list[tuple[Topic, Stored]]:

@@ -202,6 +202,14 @@ class Archiver:
                     if chunk.times:
                         yield Part(kind[0], kind[1], kind[2], chunk.shape, OpenView(chunk))
 
+    async def extent(self, satellite: str, message_type: str) -> tuple[float, float] | None:
+        """On-board times of the oldest and the newest that is kept. Raises ``StorageError``."""
+        fresh = [part.chunk.times() for part in self._fresh(satellite, message_type)]
+        stored = await self._database.read(partial(chunks.extent, satellite=satellite, message_type=message_type))
+        firsts = [float(times.min()) for times in fresh] + ([stored[0]] if stored else [])
+        lasts = [float(times.max()) for times in fresh] + ([stored[1]] if stored else [])
+        return (min(firsts), max(lasts)) if firsts else None
+
     async def types(self, satellite: str) -> list[str]:
         """Message types of which anything is kept. Raises ``StorageError``."""
         stored = await self._database.read(partial(chunks.types_of, satellite=satellite))

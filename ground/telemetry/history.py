@@ -157,8 +157,9 @@ def downsample(times: Floats, values: Floats, start_seconds: float, step_seconds
     if not len(numbers):
         empty = np.empty(0)
         return Downsampled(empty, empty, empty, empty, np.empty(0, np.int64))
+    starts: Floats = (start_seconds + numbers * step_seconds).astype(np.float64)
     return Downsampled(
-        start_seconds + numbers * step_seconds,
+        starts,
         np.minimum.reduceat(values, first),
         np.maximum.reduceat(values, first),
         (np.add.reduceat(values, first) / count).astype(np.float64),
