@@ -36,7 +36,7 @@ acl_file {directory}/acl
 max_queued_messages 0
 max_inflight_messages 100
 # A frame is at most 64 KiB.
-message_size_limit 131072
+max_packet_size 131072
 # Nothing that matters is kept by the broker.
 persistence false
 """

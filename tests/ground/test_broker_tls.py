@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,14 +78,17 @@ def test_each_is_heard_on_its_own_topics_only(guarded: Guarded) -> None:
             subscriptions=[up_topic("sat-1"), up_topic("sat-2"), "#"],
             tls=guarded.files("sat-1"),
         )
-        async with asyncio.timeout(20), ground() as below, one() as above:
-            await above.publish(down_topic("sat-2", "status"), b"I am another")
-            await above.publish(up_topic("sat-2"), b"I am the ground")
-            await above.publish(down_topic("sat-1", "status"), b"myself")
-            assert await anext(below.messages()) == (down_topic("sat-1", "status"), b"myself")
-            await below.publish(up_topic("sat-2"), b"not for sat-1")
-            await below.publish(up_topic("sat-1"), b"for sat-1")
-            assert await anext(above.messages()) == (up_topic("sat-1"), b"for sat-1")
+        async with asyncio.timeout(30), ground() as below:
+            for lie in (down_topic("sat-2", "status"), up_topic("sat-2"), up_topic("sat-1")):
+                with suppress(BackhaulError):  # some versions of mosquitto end the session of a liar
+                    async with one() as above:
+                        await above.publish(lie, b"I am another")
+            async with one() as above:
+                await above.publish(down_topic("sat-1", "status"), b"myself")
+                assert await anext(below.messages()) == (down_topic("sat-1", "status"), b"myself")
+                await below.publish(up_topic("sat-2"), b"not for sat-1")
+                await below.publish(up_topic("sat-1"), b"for sat-1")
+                assert await anext(above.messages()) == (up_topic("sat-1"), b"for sat-1")
 
     asyncio.run(whole())
 
