@@ -11,6 +11,7 @@ from ground.connection import Connection
 from ground.errors import ConflictError, UnknownError
 from ground.lifecycle import Note, note
 from ground.pulse import Pulse
+from ground.stages import stage_name
 from ground.store import command_queue
 from ground.store.command_marks import mark, stage_of, turn
 from ground.store.command_queue import TELECOMMAND, Hold, Waiting, why
@@ -125,6 +126,10 @@ class CommandDesk:
                 stage = stage_of(connection, kind, command_id)
                 if not stage:
                     raise UnknownError(f"there is no {kind} {command_id}")
+                if stage == stage_name(backhaul_pb2.TELECOMMAND_STAGE_NEEDS_SIGNATURE):
+                    told = f"by {person or 'somebody'}" + (f": {reason}" if reason else "")
+                    mark(connection, kind, command_id, backhaul_pb2.TELECOMMAND_STAGE_WITHDRAWN, told, now)
+                    return
                 raise ConflictError(f"{kind} {command_id} is {stage}: it does not wait here any more")
             text = f"by {person or 'somebody'}" + (f": {reason}" if reason else "")
             mark(connection, kind, command_id, backhaul_pb2.TELECOMMAND_STAGE_WITHDRAWN, text, now)

@@ -7,8 +7,9 @@ from typing import Final
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.text_format import MessageToString
 
-from ground import command_reports, lifecycle, receipts
+from ground import command_reports, keys, lifecycle, receipts
 from ground.connection import Connection
+from ground.lifecycle import Note
 from ground.placement import PlacementSettings
 from ground.store import events
 from skyrack.delivery.intake import RejectItemError
@@ -51,8 +52,12 @@ def take(
         lifecycle.take_status(connection, source, payload.job_status, now, settings)
     elif kind == "telecommand_report":
         command_reports.take_report(connection, source, payload.telecommand_report)
-    elif kind == "order_report" and command_reports.take_order_report(connection, source, payload.order_report):
-        pass
+    elif kind == "order_report":
+        report = payload.order_report
+        is_known = command_reports.take_order_report(connection, source, report)
+        if not (is_known or keys.take_report(connection, source, report, now)):
+            text = f"{source} answers to order {report.order_id}: {report.reason}"
+            lifecycle.note(connection, Note("order_answered", common_pb2.SEVERITY_WARNING, text, source), now)
     elif kind not in ELSEWHERE:
         raise RejectItemError(f"{source} sent a payload of kind {kind}, which does not come down")
     return payload

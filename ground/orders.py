@@ -4,14 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from google.protobuf.message import Message
+
 from skyrack import orders
+from skyrack.dictionary import Rpc, check_arguments, rpcs
 from skyrack.errors import UserError
+from skyrack.files import suggest
 from skyrack.orders import OrderRefusedError, Verified
 from skyrack.signing import KeyRing, SigningKey
 from skyrack.v1 import job_pb2
 from skyrack.v1.backhaul_pb2 import CommandSequence, Order, Payload, Telecommand
 
-__all__ = ["Orders", "payload_of"]
+__all__ = ["Orders", "checked_rpc", "payload_of"]
+
+
+def checked_rpc(method: str, service: str, request: Message) -> Rpc:
+    """The request of an on-board service that a person asks for.
+
+    Raises:
+        UserError: there is none of this name, it is another service's, or its arguments are not right.
+    """
+    rpc = next((rpc for rpc in rpcs() if rpc.name == method), None)
+    if rpc is None or not isinstance(request, rpc.request):
+        raise UserError(f"there is no command {method}; {suggest(method, [rpc.name for rpc in rpcs()])}")
+    if not (service or rpc.on_board):
+        raise UserError(f"{method}: every service takes it; say which")
+    if rpc.on_board and service not in ("", rpc.on_board):
+        raise UserError(f"{method}: {rpc.on_board} takes it, not {service}")
+    problems = check_arguments(request)
+    if problems:
+        raise UserError(f"{method}: {'; '.join(problems)}")
+    return rpc
 
 
 def payload_of(data: bytes) -> bytes:
@@ -58,6 +81,11 @@ class Orders:
             self._new_id(), satellite, cancel, signed_seconds=self._now(), not_after_seconds=not_after_seconds
         )
         return self._signed(order)
+
+    @property
+    def key_id(self) -> str:
+        """Name of the ground's own key."""
+        return self._key.key_id
 
     def _signed(self, order: Order) -> Verified:
         return self.taken(orders.sign(order, self._key).SerializeToString())

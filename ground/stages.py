@@ -36,7 +36,7 @@ HERE: Final = (
 )
 """What is in one of these has not left, and may go from one to the other."""
 
-_RANKS: Final = {
+_RANKS: Final[dict[int, int]] = {
     contract.TELECOMMAND_STAGE_NEEDS_SIGNATURE: 0,
     contract.TELECOMMAND_STAGE_QUEUED: 1,
     contract.TELECOMMAND_STAGE_HELD: 2,

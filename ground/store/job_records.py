@@ -35,6 +35,7 @@ _RECORD: Final = select(
     results.c.size_bytes,
     results.c.received_seconds,
     results.c.problem,
+    jobs.c.signed_by,
 ).select_from(jobs.outerjoin(results, results.c.job_id == jobs.c.job_id))
 _ONE: Final = _RECORD.where(jobs.c.job_id == bindparam("job_id"))
 _STEPS: Final = (
@@ -119,6 +120,8 @@ def _record(row: Sequence[Any], history: tuple[JobStep, ...] = ()) -> JobRecord:
         result_bytes=row[16] or 0,
         result_received_seconds=row[17],
         result_problem=row[18] or "",
+        signed_by=row[19],
+        is_verified=bool(status.receipt),
         submitted_seconds=row[9],
         placed_seconds=row[10],
         started_seconds=row[11],

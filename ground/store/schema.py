@@ -96,6 +96,9 @@ jobs: Final = Table(
     Column("finished_seconds", Double),
     seconds("changed_seconds"),
     number("revision"),
+    # The submitter's SignedOrder, serialized; null where the ground signs for the submitter. And who signed.
+    Column("signed_order", LargeBinary),
+    text("signed_by"),
 )
 Index("jobs_revision", jobs.c.revision)
 Index("jobs_submitted", jobs.c.submitted_seconds, jobs.c.job_id)
@@ -191,6 +194,9 @@ telecommands: Final = Table(
     text("reason"),
     Column("response", LargeBinary, nullable=False),
     number("revision"),
+    # The SignedOrder, serialized, and who stands for it, for people.
+    Column("signed_order", LargeBinary),
+    text("signed_by"),
 )
 IS_UNDER_WAY: Final = telecommands.c.is_open == literal_column("1")
 Index("telecommands_open", telecommands.c.not_after_seconds, sqlite_where=IS_UNDER_WAY, postgresql_where=IS_UNDER_WAY)

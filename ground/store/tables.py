@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ground.store import command_schema, schema
+from ground.store import access_schema, command_schema, order_schema, schema
 
-__all__ = ["METADATA", "command_schema"]
+__all__ = ["METADATA", "access_schema", "command_schema", "order_schema"]
 
 METADATA = schema.METADATA

@@ -14,17 +14,32 @@ from ground.store.revisions import next_revision
 from ground.store.schema import IS_UNDER_WAY, telecommand_stages, telecommands
 from ground.store.upsert import insert as insert_into
 from skyrack.dictionary import rpcs
+from skyrack.orders import Verified, signer_text
 from skyrack.v1 import backhaul_pb2
 
-__all__ = ["advance", "expired", "insert", "list_telecommands", "load", "totals", "trim", "turn"]
+__all__ = [
+    "advance",
+    "expired",
+    "insert",
+    "list_telecommands",
+    "load",
+    "signed",
+    "signed_order",
+    "totals",
+    "trim",
+    "turn",
+]
 
 
-def insert(connection: Connection, satellite: str, command: backhaul_pb2.Telecommand, now: float) -> bool:
+def insert(connection: Connection, order: Verified, now: float, missing: str = "") -> bool:
     """Keep a new telecommand; False when the same one is there already.
+
+    ``missing`` says which signatures are, before it may be queued.
 
     Raises:
         ValueError: another telecommand has this id.
     """
+    command, satellite = order.order.telecommand, order.order.destination
     known = connection.execute(
         select(telecommands.c.satellite, telecommands.c.service, telecommands.c.method, telecommands.c.request).where(
             telecommands.c.command_id == command.command_id
@@ -34,7 +49,7 @@ def insert(connection: Connection, satellite: str, command: backhaul_pb2.Telecom
         if tuple(known) == (satellite, command.service, command.method, command.request):
             return False
         raise ValueError(f"another telecommand has the id {command.command_id}; choose a new id")
-    stage = backhaul_pb2.TELECOMMAND_STAGE_QUEUED
+    stage = backhaul_pb2.TELECOMMAND_STAGE_NEEDS_SIGNATURE if missing else backhaul_pb2.TELECOMMAND_STAGE_QUEUED
     row = {
         "command_id": command.command_id,
         "satellite": satellite,
@@ -46,13 +61,37 @@ def insert(connection: Connection, satellite: str, command: backhaul_pb2.Telecom
         "not_after_seconds": command.not_after_seconds,
         "stage": stage,
         "is_open": 1,
+        "reason": missing,
         "response": b"",
         "revision": next_revision(connection),
+        "signed_order": order.data,
+        "signed_by": signer_text(order),
     }
     connection.execute(insert_into(telecommands), row)
-    begun = {"command_id": command.command_id, "stage": stage, "mission_time_seconds": now}
+    begun = {"command_id": command.command_id, "stage": stage, "reason": missing, "mission_time_seconds": now}
     connection.execute(insert_into(telecommand_stages), begun)
     return True
+
+
+def signed_order(connection: Connection, command_id: str) -> bytes | None:
+    """The order of a telecommand, with the signatures it has; None where there is no such telecommand."""
+    known = telecommands.c.command_id == command_id
+    row = connection.execute(select(telecommands.c.signed_order).where(known)).first()
+    return None if row is None else row[0] or b""
+
+
+def signed(connection: Connection, order: Verified, missing: str) -> None:
+    """Another signature came."""
+    connection.execute(
+        update(telecommands)
+        .where(telecommands.c.command_id == order.order.order_id)
+        .values(
+            signed_order=order.data,
+            signed_by=signer_text(order),
+            reason=missing,
+            revision=next_revision(connection),
+        )
+    )
 
 
 def advance(
@@ -129,6 +168,7 @@ _RECORD: Final = select(
     telecommands.c.reason,
     telecommands.c.response,
     telecommands.c.revision,
+    telecommands.c.signed_by,
 )
 _STAGES: Final = select(
     telecommand_stages.c.stage, telecommand_stages.c.reason, telecommand_stages.c.mission_time_seconds
@@ -173,6 +213,7 @@ def _record(connection: Connection, row: Any) -> TelecommandRecord:
         reason=row[10],
         response=_text(rpc.response, row[11]) if rpc else row[11].hex(),
         revision=row[12],
+        signed_by=row[13],
         stages=tuple(
             CommandStage(stage_name(stage), reason, at)
             for stage, reason, at in sorted(stages, key=lambda made: in_story(made[0], made[2]))

@@ -22,7 +22,6 @@ from ground.api import Keeper, make_app
 from ground.audit import Audit
 from ground.client import Address
 from ground.segment import SUBSCRIPTIONS, GroundSegment, GroundSettings
-from ground.store import access_schema
 from skyrack import files, orders, receipts
 from skyrack.backhaul import Connector, LinkState, down_topic, up_topic
 from skyrack.backhaul.memory import Impairments, MemoryHub
@@ -120,7 +119,7 @@ class FakeSatellite:
             mission_time_seconds=self.clock.now(),
             **values,
         )
-        if JobState(state).final:
+        if state in list(JobState) and JobState(state).final:
             receipts.attach(status, self.key or SigningKey.from_seed(SEED, self.name))
         self.told[status.job_id] = backhaul_pb2.OpenJob(
             job_id=status.job_id,
@@ -304,7 +303,11 @@ class World:
 
 
 def make_ground(
-    clock: Clock, connector: Connector, state_dir: Path | None = None, settings: GroundSettings | None = None
+    clock: Clock,
+    connector: Connector,
+    state_dir: Path | None = None,
+    settings: GroundSettings | None = None,
+    database: Path | str = "",
 ) -> GroundSegment:
     design = load_satellite(files.shipped("satellites", "pathfinder"))
     rng = random.Random(SEED)
@@ -317,6 +320,7 @@ def make_ground(
         new_id=lambda: f"{rng.getrandbits(48):012x}",
         connector=connector,
         state_dir=state_dir,
+        database=database,
         settings=settings,
         delivery=TWIN_SETTINGS,
     )
@@ -330,11 +334,12 @@ async def fly(
     *,
     is_up: bool = True,
     rate: float = 1.0,
+    database: Path | str = "",
 ) -> AsyncIterator[World]:
     """A world, running: in virtual time, or in real time at a rate."""
     clock = MissionClock.starting_at(START, rate)
     hub = MemoryHub(random.Random(seed), impairments)
-    ground = make_ground(clock, hub.connector("ground", SUBSCRIPTIONS), settings=settings)
+    ground = make_ground(clock, hub.connector("ground", SUBSCRIPTIONS), settings=settings, database=database)
     world = World(clock, hub, ground, {}, is_up)
     for name in NAMES:
         connector = hub.connector(name, [up_topic(name)], link=world.link)
@@ -356,7 +361,6 @@ async def fly(
 @asynccontextmanager
 async def serve(world: World, directory: Path) -> AsyncIterator[Address]:
     """The world's ground behind a real HTTP server that asks for tokens; its address has the local one."""
-    await access_schema.make(world.ground.database)
     book = await TokenBook.open(world.ground.database, world.clock, directory)
     app = make_app(world.ground, "test", keeper=Keeper(book, Audit(world.ground.database, world.clock)))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1))

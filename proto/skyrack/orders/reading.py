@@ -33,7 +33,7 @@ MAXIMUM_ORDER_BYTES: Final = 98_304
 
 MAXIMUM_ID_LENGTH: Final = 128
 
-_FOR_ALL: Final = frozenset({JOB, KEYS})
+_FOR_ALL: Final = frozenset({JOB, CANCEL, KEYS})
 """Kinds whose destination may be empty."""
 
 

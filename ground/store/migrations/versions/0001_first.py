@@ -89,6 +89,8 @@ def upgrade() -> None:
         sa.Column("finished_seconds", sa.Double(), nullable=True),
         sa.Column("changed_seconds", sa.Double(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("signed_order", sa.LargeBinary(), nullable=True),
+        sa.Column("signed_by", NAME, server_default="", nullable=False),
         sa.PrimaryKeyConstraint("job_id"),
     )
     op.create_index(
@@ -108,6 +110,25 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("is_open = 1 AND state = 1"),
         postgresql_where=sa.text("is_open = 1 AND state = 1"),
+    )
+    op.create_table(
+        "key_lists",
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("order_id", NAME, nullable=False),
+        sa.Column("signed_order", sa.LargeBinary(), nullable=False),
+        sa.Column("signed_by", NAME, server_default="", nullable=False),
+        sa.Column("created_seconds", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("version"),
+        sa.UniqueConstraint("order_id"),
+    )
+    op.create_table(
+        "key_reports",
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("satellite", NAME, nullable=False),
+        sa.Column("stage", sa.BigInteger(), nullable=False),
+        sa.Column("reason", NAME, server_default="", nullable=False),
+        sa.Column("mission_time_seconds", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("version", "satellite"),
     )
     op.create_table(
         "packages",
@@ -164,6 +185,8 @@ def upgrade() -> None:
         sa.Column("reason", NAME, server_default="", nullable=False),
         sa.Column("response", sa.LargeBinary(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("signed_order", sa.LargeBinary(), nullable=True),
+        sa.Column("signed_by", NAME, server_default="", nullable=False),
         sa.PrimaryKeyConstraint("command_id"),
     )
     op.create_index("telecommands_created", "telecommands", ["created_seconds", "command_id"], unique=False)
