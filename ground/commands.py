@@ -7,10 +7,14 @@ from pathlib import Path
 import click
 
 from ground.job_commands import cancel, fetch, jobs, submit
-from ground.satellite_commands import events, sats, send, telemetry
+from ground.ledger_commands import ledger
+from ground.queue_commands import commands
+from ground.satellite_commands import events, sats, send
+from ground.telemetry_commands import alarms, export, telemetry
+from ground.sequence_commands import sequence
 from skyrack.database import StorageError
 
-__all__ = ["cancel", "events", "fetch", "ground", "jobs", "sats", "send", "submit", "telemetry"]
+__all__ = ["cancel", "commands", "events", "fetch", "ground", "jobs", "ledger", "sats", "send", "sequence", "submit", "telemetry"]
 
 
 @click.group()

@@ -14,7 +14,19 @@ from rich.text import Text
 
 from skyrack.logging import mission_time_text
 
-__all__ = ["console", "events", "job", "jobs", "print_json", "satellites", "stage_line", "telecommand", "telemetry"]
+__all__ = [
+    "console",
+    "events",
+    "job",
+    "jobs",
+    "print_json",
+    "satellites",
+    "stage_line",
+    "stage_word",
+    "telecommand",
+    "telecommands",
+    "telemetry",
+]
 
 _STYLES: Final = {
     "COMPLETED": "green",
@@ -22,6 +34,8 @@ _STYLES: Final = {
     "PREEMPTED": "yellow",
     "FAILED": "red",
     "EXPIRED": "red",
+    "HELD": "yellow",
+    "WITHDRAWN": "dim",
     "REJECTED": "red",
     "CANCELLED": "dim",
     "WARNING": "yellow",
@@ -254,6 +268,24 @@ def stage_line(stage: Mapping[str, Any]) -> Text:
     """One stage of a telecommand."""
     text = Text.assemble(f"{mission_time_text(stage['mission_time_seconds'])}  ", _word(stage["stage"]))
     return text.append(f"  {stage['reason']}" if stage["reason"] else "")
+
+
+def stage_word(stage: str) -> Text:
+    """The name of a stage."""
+    return _word(stage)
+
+
+def telecommands(records: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Telecommands, one a line."""
+    table = _table("command", "satellite", "what", "stage", "submitted", "by", "reason")
+    for record in records:
+        what = f"{record['service']}.{record['method']}({record['arguments']})"
+        at = mission_time_text(record["created_seconds"])
+        stage = _word(record["stage"])
+        table.add_row(
+            record["command_id"], record["satellite"], what, stage, at, record["submitter"], record["reason"]
+        )
+    return table
 
 
 def telecommand(record: Mapping[str, Any], out: Console) -> None:

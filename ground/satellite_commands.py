@@ -1,4 +1,4 @@
-"""``skyrack sats``, ``telemetry``, ``send`` and ``events``."""
+"""``skyrack sats``, ``send`` and ``events``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any, Final
 import click
 
 from ground import present
+from ground.command_present import StageTeller
 from ground.job_commands import as_json, asking, at_ground
 from skyrack.dictionary import build_request, command_named, telemetry_fields
 from skyrack.errors import UserError
 from skyrack.files import suggest
 from skyrack.v1 import options_pb2
 
-__all__ = ["events", "sats", "send", "telemetry"]
+__all__ = ["events", "sats", "send"]
 
 _WAIT_SECONDS: Final = 20.0
 _SEVERITIES: Final = ("debug", "info", "warning", "error", "critical")
@@ -34,37 +35,6 @@ def sats(is_json: bool, url: str) -> None:
         present.print_json(records)
     else:
         present.console().print(present.satellites(records))
-
-
-@click.command()
-@click.argument("satellite", required=False)
-@click.argument("fields", nargs=-1)
-@as_json
-@at_ground
-def telemetry(satellite: str | None, fields: tuple[str, ...], is_json: bool, url: str) -> None:
-    """Print the newest telemetry of SATELLITE, or of all.
-
-    FIELDS choose by name, part of a name or pattern: state_of_charge, PowerStatus, "*.draw_watts".
-    """
-    for wanted in fields:
-        if not any(_matches(name, wanted) for name in telemetry_fields()):
-            raise UserError(f'no telemetry field matches "{wanted}"; {suggest(wanted, telemetry_fields())}')
-    with asking(url) as client:
-        names = [satellite] if satellite else [record["name"] for record in client.satellites()]
-        found = [(name, value) for name in names for value in client.telemetry(name)]
-    if fields:
-        found = [(name, value) for name, value in found if any(_matches(value["field"], field) for field in fields)]
-    if is_json:
-        present.print_json([{"satellite": name, **value} for name, value in found])
-    elif found:
-        present.console().print(present.telemetry(found))
-    else:
-        click.echo(f"nothing of this has been heard from {satellite or 'any satellite'} yet")
-
-
-def _matches(name: str, wanted: str) -> bool:
-    name, wanted = name.lower(), wanted.lower()
-    return fnmatch(name, wanted) if any(sign in wanted for sign in "*?[") else wanted in name
 
 
 @click.command()
@@ -114,18 +84,19 @@ def send(
     out = present.console()
     with asking(url) as client:
         record = client.send(command_id or secrets.token_hex(6), submission)
+        teller = StageTeller(out)
         if not is_json:
-            present.telecommand(record, out)
+            present.telecommand({**record, "stages": []}, out)
+            teller.tell(record["stages"])
         while wait and not record["is_final"]:
-            told = len(record["stages"])
             record = client.telecommand(record["command_id"], record["revision"], _WAIT_SECONDS)
-            for stage in [] if is_json else record["stages"][told:]:
-                out.print("  ", present.stage_line(stage))
+            if not is_json:
+                teller.tell(record["stages"])
     if is_json:
         present.print_json(record)
     elif wait and record["response"]:
         out.print(f"  {record['response']}")
-    return int(record["stage"] in ("FAILED", "EXPIRED") or (wait and record["stage"] != "COMPLETED"))
+    return int(record["stage"] in ("FAILED", "EXPIRED", "WITHDRAWN") or (wait and record["stage"] != "COMPLETED"))
 
 
 def _values(arguments: Sequence[str]) -> dict[str, str]:

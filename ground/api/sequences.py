@@ -46,15 +46,7 @@ class SequenceSubmission(Model):
         made = CommandSequence(name=self.name)
         for number, step in enumerate(self.steps, 1):
             try:
-                made.steps.append(
-                    step_of(
-                        step.command,
-                        step.arguments,
-                        at_seconds=step.at_seconds,
-                        after_seconds=step.after_seconds,
-                        continues=step.on_failure == "continue",
-                    )
-                )
+                made.steps.append(step_of(**step.model_dump()))
             except UserError as error:
                 raise UserError(f"step {number}: {error}") from None
         return made
