@@ -10,11 +10,26 @@ from ground.job_commands import cancel, fetch, jobs, submit
 from ground.ledger_commands import ledger
 from ground.queue_commands import commands
 from ground.satellite_commands import events, sats, send
-from ground.telemetry_commands import alarms, export, telemetry
 from ground.sequence_commands import sequence
+from ground.telemetry_commands import alarms, export, telemetry
 from skyrack.database import StorageError
 
-__all__ = ["cancel", "commands", "events", "fetch", "ground", "jobs", "ledger", "sats", "send", "sequence", "submit", "telemetry"]
+__all__ = [
+    "alarms",
+    "cancel",
+    "commands",
+    "events",
+    "export",
+    "fetch",
+    "ground",
+    "jobs",
+    "ledger",
+    "sats",
+    "send",
+    "sequence",
+    "submit",
+    "telemetry",
+]
 
 
 @click.group()

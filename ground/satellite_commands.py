@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from fnmatch import fnmatch
 from typing import Any, Final
 
 import click
@@ -13,9 +12,8 @@ import click
 from ground import present
 from ground.command_present import StageTeller
 from ground.job_commands import as_json, asking, at_ground
-from skyrack.dictionary import build_request, command_named, telemetry_fields
+from skyrack.dictionary import build_request, command_named
 from skyrack.errors import UserError
-from skyrack.files import suggest
 from skyrack.v1 import options_pb2
 
 __all__ = ["events", "sats", "send"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import httpx
@@ -110,6 +111,18 @@ class SkyrackClient:
             return response.json()
         except ValueError:
             raise no_ground(self.url) from None
+
+    @contextmanager
+    def streaming(self, call: Call) -> Iterator[Iterator[bytes]]:
+        """A long answer, piece by piece, within the context."""
+        try:
+            with self._http.stream(call.method, call.path, **call.arguments) as response:
+                if not response.is_success:
+                    response.read()
+                check(response, self.url)
+                yield response.iter_bytes()
+        except httpx.HTTPError as error:
+            raise unreachable(self.url, error) from None
 
     def _object(self, call: Call) -> dict[str, Any]:
         found: dict[str, Any] = self.ask(call)
