@@ -20,6 +20,7 @@ from ground.api import (
     events,
     general,
     jobs,
+    ledger,
     queues,
     satellites,
     sequences,
@@ -45,6 +46,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     access.router,
     telemetry.router,
     alarms.router,
+    ledger.router,
 )
 
 _HOSTS: Final = ("127.0.0.1", "localhost", "::1", "[::1]", "ground")

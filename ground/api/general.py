@@ -1,4 +1,4 @@
-"""The ground itself: health, metrics, what delivery counted."""
+"""The ground itself: health, metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ground import metrics
-from ground.api.common import Segment, Viewer
+from ground.api.common import Segment
 
 __all__ = ["router"]
 
@@ -31,10 +31,3 @@ async def get_metrics(segment: Segment) -> Response:
     """Metrics for Prometheus."""
     text = await metrics.exposition(segment)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-@router.get("/v1/ledger")
-async def get_ledger(segment: Segment, _: Viewer) -> dict[str, Any]:
-    """What the ground's side of delivery says of all streams."""
-    sent, received = await segment.ledgers()
-    return {"sent": sent, "received": received}

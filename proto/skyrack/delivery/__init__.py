@@ -14,7 +14,7 @@ from skyrack.delivery.endpoint import Endpoint
 from skyrack.delivery.frames import Refusal
 from skyrack.delivery.inboxes import received_all_before
 from skyrack.delivery.intake import ItemHandler, RejectItemError
-from skyrack.delivery.ledger import ReceivedLedger, SentLedger, reconcile
+from skyrack.delivery.ledger import ReceivedLedger, SentLedger, compare, reconcile
 from skyrack.delivery.link import Link
 from skyrack.delivery.peers import EndpointCounters
 from skyrack.delivery.receiver import Delivered
@@ -47,6 +47,7 @@ __all__ = [
     "Sent",
     "SentLedger",
     "StreamPolicy",
+    "compare",
     "received_all_before",
     "reconcile",
     "stream_name",

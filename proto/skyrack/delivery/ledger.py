@@ -75,23 +75,45 @@ def received_ledgers(connection: Connection, destination: str) -> list[ReceivedL
 def reconcile(sent: Iterable[SentLedger], received: Iterable[ReceivedLedger]) -> list[str]:
     """Compare both sides; one sentence for each thing that does not add up, none when all is accounted for.
 
-    What waits in an outbox is accounted for: it has not been lost. Read the sender's ledgers first.
+    What waits in an outbox is accounted for: it has not been lost. Read the sender's ledgers first, and while nothing
+    is being sent; ``compare`` needs no such silence.
     """
     there = {(row.source, row.destination, row.stream, row.epoch): row for row in received}
     problems: list[str] = []
     for row in sent:
-        name = f"{row.source} to {row.destination}, {row.stream}"
         peer = there.get((row.source, row.destination, row.stream, row.epoch))
-        settled = row.accepted - row.waiting
-        accounted = peer.stored + peer.skipped + peer.forgotten if peer else 0
-        if accounted < settled:
-            problems.append(f"{name}: {settled} were acknowledged, but the receiver accounts for {accounted} only")
-        if accounted > row.accepted:
-            problems.append(f"{name}: the receiver accounts for {accounted}, but only {row.accepted} were accepted")
-        if peer and peer.skipped > row.expired + row.shed:
-            problems.append(
-                f"{name}: the receiver was told to skip {peer.skipped}, the sender gave up {row.expired + row.shed}"
-            )
-        if peer and peer.forgotten:
-            problems.append(f"{name}: the receiver's store lost what it knew of {peer.forgotten} items")
+        name = f"{row.source} to {row.destination}, {row.stream}"
+        problems += [f"{name}: {problem}" for problem in compare(row, row, peer, peer)]
     return problems
+
+
+def compare(
+    sent_early: SentLedger,
+    sent_late: SentLedger,
+    received_early: ReceivedLedger | None,
+    received_late: ReceivedLedger | None,
+) -> list[str]:
+    """What does not add up in one stream while both sides go on; ``None`` is a receiver that knows nothing of it.
+
+    ``sent_early`` was read before ``received_late``, and ``received_early`` before ``sent_late``: what was settled is
+    compared with what the receiver accounts for later, and what the receiver has with what was accepted later. So
+    nothing that is on the way looks lost, and nothing that is lost looks on the way.
+    """
+    settled = sent_early.accepted - sent_early.waiting
+    problems: list[str] = []
+    if _accounted(received_late) < settled:
+        problems.append(f"{settled} were acknowledged, but the receiver accounts for {_accounted(received_late)} only")
+    if _accounted(received_early) > sent_late.accepted:
+        problems.append(
+            f"the receiver accounts for {_accounted(received_early)}, but only {sent_late.accepted} were accepted"
+        )
+    given_up = sent_late.expired + sent_late.shed
+    if received_early and received_early.skipped > given_up:
+        problems.append(f"the receiver was told to skip {received_early.skipped}, the sender gave up {given_up}")
+    if received_late and received_late.forgotten:
+        problems.append(f"the receiver's store lost what it knew of {received_late.forgotten} items")
+    return problems
+
+
+def _accounted(row: ReceivedLedger | None) -> int:
+    return row.stored + row.skipped + row.forgotten if row else 0
