@@ -86,8 +86,8 @@ class GroundCounters:
 class Relay:
     """``open`` it, ``run`` it until cancelled, ``close`` it.
 
-    Without ``state_dir`` everything lives in memory, and settings are those of the twin. ``database`` is the URL of a
-    PostgreSQL server; without one, the database is a file in ``state_dir``. ``new_id`` makes ids for
+    Without ``state_dir`` everything lives in memory, and settings are those of the twin. ``database`` is a file,
+    or the URL of a PostgreSQL server; without one, it is a file in ``state_dir``. ``new_id`` makes ids for
     what comes without one.
     """
 
@@ -102,7 +102,7 @@ class Relay:
         new_id: Callable[[], str],
         connector: Connector,
         state_dir: Path | None = None,
-        database: str = "",
+        database: Path | str = "",
         settings: GroundSettings | None = None,
         delivery: DeliverySettings | None = None,
         name: str = "ground",
