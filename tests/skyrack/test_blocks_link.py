@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ from skyrack.backhaul import OFFLINE, LinkState, Will, down_topic, state_topic, 
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
 from skyrack.database import Connection, Database
-from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link
+from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link, Refusal
 from skyrack.delivery.blocks import BLOCK_BYTES, DirectorySpool, FileExchange, MemorySpool, describe
+from skyrack.delivery.blocks.exchange import MAXIMUM_WRONG_BLOCKS
 from skyrack.signing import Right, SigningKey, seeded_ring
-from skyrack.v1.backhaul_pb2 import FileOffer, Frame, Payload, SignedFrame
+from skyrack.v1.backhaul_pb2 import Block, BlockRequest, FileOffer, Frame, Payload, SignedFrame
 from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_STATUS
 
 SATELLITE, GROUND = "sat-1", "ground"
@@ -68,12 +71,12 @@ class Side:
         else:
             self.items.append((asyncio.get_running_loop().time(), item.payload))
 
-    async def offer(self, content: bytes, job_id: str = "job", attempt: int = 1, **lie: Any) -> bytes:
+    async def offer(self, content: bytes, job_id: str = "job", attempt: int = 1, lie: bytes = b"") -> bytes:
         description = describe([content])
         peer = GROUND if self.name == SATELLITE else SATELLITE
 
         def transaction(connection: Connection) -> None:
-            self.files.book.offer(connection, peer, description, job_id, attempt, content=lie.get("content", content))
+            self.files.book.offer(connection, peer, description, job_id, attempt, content=lie or content)
 
         await self.database.write(transaction)
         self.files.changed()
@@ -141,6 +144,10 @@ def run(
         await scenario(Net(impairments, settings))
 
     virtual.run(main)
+
+
+def has(items: Sequence[Any], number: int) -> bool:
+    return len(items) > number
 
 
 async def until(condition: Callable[[], Any], seconds: float = 20_000) -> float:
@@ -214,3 +221,122 @@ def test_after_a_break_only_what_is_missing_is_sent(tmp_path: Path, restart: str
         assert len(net.block_frames) == 400
 
     run(scenario)
+
+
+def test_what_is_here_already_is_not_sent_again() -> None:
+    async def scenario(net: Net) -> None:
+        async with net.linked(SATELLITE) as satellite, net.linked(GROUND) as ground:
+            content = random.Random(1).randbytes(10 * BLOCK_BYTES)
+            for attempt in range(1, 6):
+                await ground.offer(content, attempt=attempt)
+                await until(lambda: satellite.settled)
+            await asyncio.sleep(500)
+            assert ground.files.counters.sent == 10
+            assert await ground.count("files_offered") == 0
+
+    run(scenario)
+
+
+def test_status_and_events_pass_a_file_on_a_slow_link() -> None:
+    async def scenario(net: Net) -> None:
+        net.rate = 4e5  # 50 kB/s: a block takes half a second
+        async with net.linked(SATELLITE) as satellite, net.linked(GROUND) as ground:
+            await satellite.offer(random.Random(1).randbytes(500 * BLOCK_BYTES))
+            await until(lambda: ground.files.counters.received > 20)
+            delays = []
+            loop = asyncio.get_running_loop()
+            for number in range(20):
+                sent = loop.time()
+                await satellite.endpoint.send(GROUND, STREAM_STATUS, Payload(telecommand_report={}).SerializeToString())
+                await until(partial(has, ground.items, number))
+                delays.append(ground.items[number][0] - sent)
+            assert not ground.settled
+            # A gather time of 1 s, and as long as blocks may queue.
+            assert sum(delays) / len(delays) < 5.0
+            busy = loop.time()
+            before = ground.files.counters.received_bytes
+            await asyncio.sleep(100)
+            assert (ground.files.counters.received_bytes - before) / (loop.time() - busy) > 0.8 * net.rate / 8
+
+    run(scenario)
+
+
+def test_a_holder_that_lost_its_file_says_so(tmp_path: Path) -> None:
+    async def scenario(net: Net) -> None:
+        async with net.linked(SATELLITE) as satellite, net.linked(GROUND) as ground:
+            description = describe([bytes(100_000)])
+            missing = str(tmp_path / "missing")
+            await satellite.database.write(
+                lambda connection: satellite.files.book.offer(connection, GROUND, description, "job", 1, path=missing)
+            )
+            satellite.files.changed()
+            await until(lambda: ground.settled)
+            ((_, problem),) = ground.settled
+            assert "its holder cannot read it" in problem
+            assert await satellite.count("files_held") == 0
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("size", [100_000, 701 * BLOCK_BYTES])
+def test_a_file_that_is_not_what_was_offered_is_given_up(size: int) -> None:
+    async def scenario(net: Net) -> None:
+        async with net.linked(SATELLITE) as satellite, net.linked(GROUND) as ground:
+            content = random.Random(1).randbytes(size)
+            await satellite.offer(content, lie=bytes(size))
+            await until(lambda: ground.settled)
+            ((_, problem),) = ground.settled
+            assert problem == "its blocks are not those that were offered"
+            assert ground.files.counters.wrong >= MAXIMUM_WRONG_BLOCKS
+            assert ground.came == {}
+            await asyncio.sleep(100)
+            assert await satellite.count("files_offered") == 0
+
+    run(scenario)
+
+
+def test_a_hostile_peer_gets_nothing_and_leaves_nothing() -> None:
+    async def scenario(net: Net) -> None:
+        async with net.linked(SATELLITE) as satellite, net.linked(GROUND) as ground:
+            await asyncio.sleep(10)
+            secret = describe([b"another's"]).layout.sha256
+            peer = satellite.endpoint.peer(GROUND)
+            huge = FileOffer(sha256=bytes(32), total_bytes=1 << 50, block_bytes=1000, job_id="job", attempt=1)
+            await satellite.endpoint.send(GROUND, STREAM_BULK, Payload(file_offer=huge).SerializeToString())
+            for frame in (
+                Frame(blocks=[Block(sha256=secret, index=1 << 31, data=b"x" * 100)] * 50),
+                Frame(block_requests=[BlockRequest(sha256=secret, first_index=1 << 31, wanted=b"\xff" * 1024)] * 128),
+            ):
+                await ground.endpoint.receive(satellite.endpoint.seal(peer, frame))
+            for frame in (
+                Frame(block_requests=[BlockRequest(sha256=secret, wanted=b"\xff" * 1025)]),
+                Frame(block_requests=[BlockRequest(sha256=secret)] * 257),
+            ):
+                await ground.endpoint.receive(satellite.endpoint.seal(peer, frame))
+            await asyncio.sleep(100)
+            counters = ground.files.counters
+            assert (counters.unsolicited, counters.not_offered, counters.sent) == (50, 128, 0)
+            assert ground.files.book.offers_refused == 1
+            assert ground.endpoint.counters.refused[Refusal.MALFORMED] == 2
+            assert await ground.count("files_wanted") == await ground.count("files_offered") == 0
+
+    run(scenario)
+
+
+def test_fifty_megabytes_over_a_bad_network() -> None:
+    settings = replace(DeliverySettings(), window_bytes=4 << 20)
+
+    async def scenario(net: Net) -> None:
+        net.rate = 8e7
+        content = random.Random(1).randbytes(50_000_000)
+        async with net.linked(SATELLITE) as satellite, net.linked(GROUND) as ground:
+            await satellite.offer(content)
+            seconds = await until(lambda: ground.settled)
+            counters = ground.files.counters
+            assert ground.settled[0][1] == ""
+            # A tenth is lost on its way, and no more than that is sent twice; the link carries 10 MB/s.
+            assert satellite.files.counters.sent < 1.15 * counters.received
+            assert counters.duplicates == 0
+            assert len(content) / seconds > 5e6
+
+    run(scenario, Impairments(loss=0.1), settings)

@@ -23,6 +23,9 @@ QUEUE_SECONDS: Final = 1.0
 
 FIRST_WINDOW_BYTES: Final = 131_072
 
+OVERTAKEN_BLOCKS: Final = 16
+"""So many blocks that were asked for later have come: what has not is lost (as in RFC 6675, for longer reordering)."""
+
 SPAN_BLOCKS: Final = 2048
 """Blocks that one request may speak of."""
 
@@ -81,6 +84,8 @@ class _Asked:
     size_bytes: int
     asked_at: float
     due_at: float
+    number: int
+    """Of the asking: blocks are sent in this order."""
     attempts: int = 1
     clean: bool = True
     """Asked for once, so that its coming measures a round trip (Karn)."""
@@ -95,6 +100,9 @@ class Receiver:
     _files: dict[bytes, _Wanted] = field(default_factory=dict)
     _asked: dict[tuple[bytes, int], _Asked] = field(default_factory=dict)
     _asked_bytes: int = 0
+    _numbers: int = 0
+    _newest: int = 0
+    """Of those that came, the one that was asked for last."""
     _window: float = 0.0
     _least: float = float("inf")
     _round_trip: RoundTrip = field(init=False)
@@ -166,6 +174,8 @@ class Receiver:
         self.counters.received += 1
         self.counters.received_bytes += size
         asked = self._drop((sha256, index))
+        if asked is not None:
+            self._newest = max(self._newest, asked.number)
         if asked is not None and asked.clean:
             self._round_trip.measured(now - asked.asked_at)
             self._adapt(now - asked.asked_at, size)
@@ -192,10 +202,11 @@ class Receiver:
         """
         wanted: dict[bytes, list[int]] = {}
         for (sha256, index), asked in self._asked.items():
-            if asked.due_at <= now:
-                asked.attempts += 1
+            if asked.due_at <= now or asked.number + OVERTAKEN_BLOCKS <= self._newest:
+                asked.attempts += asked.due_at <= now
                 asked.clean = False
                 asked.asked_at, asked.due_at = now, now + self._round_trip.timeout(asked.attempts)
+                asked.number = self._next_number()
                 self.counters.asked_again += 1
                 wanted.setdefault(sha256, []).append(index)
         if self._asked_bytes <= 0.75 * self._window:
@@ -215,9 +226,13 @@ class Receiver:
                 if len(self._asked) >= self.settings.window_items:
                     return
                 file.states[index] = _ASKED
-                self._asked[sha256, index] = _Asked(size, now, now + self._round_trip.timeout(1))
+                self._asked[sha256, index] = _Asked(size, now, now + self._round_trip.timeout(1), self._next_number())
                 self._asked_bytes += size
                 yield sha256, index
+
+    def _next_number(self) -> int:
+        self._numbers += 1
+        return self._numbers
 
     def _requests(self, sha256: bytes, indices: list[int]) -> Iterator[BlockRequest]:
         here = self._files[sha256].here_bytes

@@ -51,7 +51,9 @@ class MemorySpool:
 
     def _part(self, source: str, layout: Layout) -> tuple[bytearray, bytearray]:
         key = source, layout.sha256
-        return self._parts.setdefault(key, (bytearray(layout.total_bytes), bytearray(layout.blocks)))
+        if key not in self._parts:
+            self._parts[key] = bytearray(layout.total_bytes), bytearray(layout.blocks)
+        return self._parts[key]
 
     def scan(self, source: str, layout: Layout, hashes: bytes) -> bytearray:
         """What is here."""
