@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from ground.job_commands import cancel, fetch, jobs, submit
+from ground.key_commands import approve, keys
 from ground.ledger_commands import ledger
+from ground.migrate_command import migrate
 from ground.queue_commands import commands
 from ground.satellite_commands import events, sats, send
 from ground.sequence_commands import sequence
@@ -16,6 +18,7 @@ from skyrack.database import StorageError
 
 __all__ = [
     "alarms",
+    "approve",
     "cancel",
     "commands",
     "events",
@@ -23,6 +26,7 @@ __all__ = [
     "fetch",
     "ground",
     "jobs",
+    "keys",
     "ledger",
     "sats",
     "send",
@@ -35,6 +39,9 @@ __all__ = [
 @click.group()
 def ground() -> None:
     """Run the ground segment."""
+
+
+ground.add_command(migrate)
 
 
 @ground.command("run")

@@ -109,14 +109,18 @@ def _run(core: sqlalchemy.Connection | None, **options: Any) -> None:
         environment.run_migrations()
 
 
-async def prepare(database: Database) -> None:
+async def prepare(database: Database) -> Status:
     """Make the database ready for the ground: in memory its tables are made, elsewhere migrations run.
+
+    Returns how it stood before.
 
     Raises:
         StorageError: the database cannot be used; the message says what to do.
     """
     if not database.is_kept:
         await database.write(lambda connection: METADATA.create_all(connection.core))
+        before = Status("", "", ())
     else:
-        await database.write(partial(upgrade, name=database.name))
+        before = await database.write(partial(upgrade, name=database.name))
     await database.write(revisions.begin)
+    return before
