@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,14 +13,17 @@ from typing import Any, Final
 import click
 from rich.live import Live
 
-from ground import present
+from ground import present, signer
 from ground.client import GroundError, SkyrackClient, UnreachableError, find_ground, is_settled
+from ground.signer import local_key
 from ground.transfers import RESULT_LIMIT_BYTES
 from skyrack import archive, jobfile
+from skyrack.v1 import job_pb2
 
 __all__ = ["as_json", "asking", "at_ground", "cancel", "fetch", "jobs", "submit"]
 
 _WAIT_SECONDS: Final = 20.0
+_RECEIPT: Final = "receipt.json"
 
 at_ground = click.option("--ground", "url", metavar="URL", default="", help="Address of the ground to ask.")
 as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON, for scripts.")
@@ -43,9 +47,12 @@ def asking(url: str) -> Iterator[SkyrackClient]:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--id", "job_id", default="", help="Id of the job; the same again changes nothing. [default: made up]")
 @click.option("--wait", is_flag=True, help="Wait until all are over and their results are here.")
+@local_key
 @as_json
 @at_ground
-def submit(files: tuple[Path, ...], job_id: str, wait: bool, is_json: bool, url: str) -> int:
+def submit(
+    files: tuple[Path, ...], job_id: str, wait: bool, key_file: Path | None, is_json: bool, url: str
+) -> int:
     """Submit the jobs that FILES (job.toml) describe.
 
     All files are checked before any is submitted. With --wait the exit code is 1 unless all jobs complete.
@@ -55,7 +62,7 @@ def submit(files: tuple[Path, ...], job_id: str, wait: bool, is_json: bool, url:
     packages = [jobfile.package(path) for path in files]
     with asking(url) as client:
         records = [
-            client.submit(spec, package, job_id or f"{spec.name[:56]}-{secrets.token_hex(3)}")
+            _submit(client, spec, package, job_id or f"{spec.name[:56]}-{secrets.token_hex(3)}", key_file)
             for spec, package in packages
         ]
         if wait:
@@ -66,6 +73,20 @@ def submit(files: tuple[Path, ...], job_id: str, wait: bool, is_json: bool, url:
     if is_json:
         present.print_json(records)
     return int(wait and any(record["state"] != "COMPLETED" for record in records))
+
+
+def _submit(
+    client: SkyrackClient, spec: job_pb2.JobSpec, package: bytes, job_id: str, key_file: Path | None
+) -> dict[str, Any]:
+    if key_file is None:
+        return client.submit(spec, package, job_id)
+    return signer.submit(client, key_file, spec, package, job_id)
+
+
+def _cancel(client: SkyrackClient, name: str, reason: str, key_file: Path | None) -> dict[str, Any]:
+    if key_file is None:
+        return client.cancel(name, reason)
+    return signer.cancel(client, key_file, f"cancel-{secrets.token_hex(6)}", name, reason)
 
 
 def _wait(client: SkyrackClient, ids: Sequence[str], *, show: bool) -> list[dict[str, Any]]:
@@ -145,14 +166,21 @@ def fetch(job: str, directory: Path | None, wait: bool, force: bool, is_json: bo
         if not record["result_sha256"] or record["result_received_seconds"] is None:
             raise click.ClickException(_no_result(record))
         content = client.result(job)
+        receipt = client.receipt(job) if record["is_verified"] else None
     if hashlib.sha256(content).hexdigest() != record["result_sha256"]:
         raise click.ClickException(f"what came of job {job} is damaged; fetch it again")
     names = archive.unpack(content, target, RESULT_LIMIT_BYTES)
+    if receipt is not None and _RECEIPT not in names:
+        (target / _RECEIPT).write_text(json.dumps(receipt, indent=1) + "\n")
+        names.append(_RECEIPT)
     if is_json:
-        present.print_json({"job_id": job, "directory": str(target), "files": names})
-    else:
-        for name in names:
-            click.echo(str(target / name))
+        present.print_json({"job_id": job, "directory": str(target), "files": names, "is_verified": bool(receipt)})
+        return
+    for name in names:
+        click.echo(str(target / name))
+    if receipt is not None:
+        took = f"{receipt['energy_joules']:,.0f} J in {receipt['run_seconds']:,.0f} s"
+        click.echo(f"verified: {receipt['satellite']} vouches for it with key {receipt['signature']['key_id']}; {took}")
 
 
 def _no_result(record: dict[str, Any]) -> str:
@@ -169,12 +197,13 @@ def _no_result(record: dict[str, Any]) -> str:
 @click.command()
 @click.argument("names", metavar="JOB...", nargs=-1, required=True)
 @click.option("--reason", default="cancelled by a person", help="Why.")
+@local_key
 @as_json
 @at_ground
-def cancel(names: tuple[str, ...], reason: str, is_json: bool, url: str) -> int:
+def cancel(names: tuple[str, ...], reason: str, key_file: Path | None, is_json: bool, url: str) -> int:
     """Stop jobs and end them as cancelled. A job that is over stays as it is, and the exit code is 1."""
     with asking(url) as client:
-        records = [client.cancel(name, reason) for name in names]
+        records = [_cancel(client, name, reason, key_file) for name in names]
     if is_json:
         present.print_json(records)
     for record in [] if is_json else records:

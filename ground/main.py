@@ -22,14 +22,13 @@ from ground.api import Keeper, make_app
 from ground.audit import Audit
 from ground.config import GroundConfig, load_config
 from ground.segment import SUBSCRIPTIONS, GroundSegment, GroundSettings
-from ground.store import access_schema
 from skyrack import logging
 from skyrack.backhaul.mqtt import mqtt_connector
 from skyrack.backhaul.tls import TlsFiles
 from skyrack.clock import Anchor, MissionClock
 from skyrack.errors import UserError
 from skyrack.satellite import ConstellationFile, load_constellation
-from skyrack.signing import KeyEntry, KeyRing, Right, SigningKey
+from skyrack.signing import GROUND_RIGHTS, KeyEntry, KeyRing, Right, SigningKey
 
 __all__ = ["run"]
 
@@ -65,8 +64,10 @@ def run(path: Path) -> None:
     constellation, designs = load_constellation(Path(config.constellation))
     key = SigningKey.load_or_create(Path(config.key_file))
     ring = KeyRing.load(Path(config.keyring_file))
-    rights = frozenset({Right.RELAY, Right.COMMAND, Right.SUBMIT})
-    ring.add(KeyEntry("ground", key.public, rights))
+    if key.key_id in ring.revoked:
+        raise UserError(f"{config.key_file}: this key was revoked; give this ground another one")
+    if ring.get(key.key_id) is None:
+        ring.add(KeyEntry("ground", key.public, GROUND_RIGHTS))
     missing = sorted(set(designs) - {entry.name for entry in ring if Right.SATELLITE in entry.rights})
     if missing:
         raise UserError(f"{config.keyring_file}: no key of {', '.join(missing)}; the keys of all satellites are needed")
@@ -109,7 +110,6 @@ def run(path: Path) -> None:
 async def _serve(segment: GroundSegment, config: GroundConfig, constellation: ConstellationFile) -> None:
     listener = _listen(config)
     await segment.open()
-    await access_schema.make(segment.database)
     book = await TokenBook.open(segment.database, segment.clock, Path(config.state_dir))
     keeper = Keeper(book, Audit(segment.database, segment.clock))
     app = make_app(segment, config.instance, (config.http_host, *config.http_names), keeper)

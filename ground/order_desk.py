@@ -12,9 +12,10 @@ from ground.errors import ConflictError, UnknownError
 from ground.keys import KeyBook, KeysRecord
 from ground.records import JobRecord, TelecommandRecord
 from ground.stages import stage_name
-from ground.store import jobs, telecommands
+from ground.store import jobs, sequences, telecommands
 from skyrack import orders
 from skyrack.errors import UserError
+from skyrack.orders import Verified
 from skyrack.sequences import problem_of
 from skyrack.v1 import backhaul_pb2
 from skyrack.v1.backhaul_pb2 import SignedOrder
@@ -73,29 +74,38 @@ class OrderDesk:
         return await self._keys.record()
 
     async def order_of(self, command_id: str) -> bytes:
-        """A telecommand's order, as who is to sign it must see it. Raises ``UnknownError``."""
-        read = partial(telecommands.signed_order, command_id=command_id)
+        """The order of a telecommand or a sequence, as who is to sign it must see it. Raises ``UnknownError``."""
+
+        def read(connection: Connection) -> bytes | None:
+            found = telecommands.signed_order(connection, command_id)
+            return found or sequences.signed_order(connection, command_id)
+
         data = await self._segment.database.read(read)
         if not data:
-            raise UnknownError(f"there is no telecommand {command_id} that was signed")
+            raise UnknownError(f"there is no command {command_id} that was signed")
         return data
 
-    async def approve(self, command_id: str, key_id: str, signature: bytes) -> TelecommandRecord:
-        """Add a signature to a telecommand that lacks one; with the last of them it leaves.
+    async def approve(self, command_id: str, key_id: str, signature: bytes) -> OrderRecord:
+        """Add a signature to a telecommand or a sequence that lacks one; with the last of them it leaves.
 
         Raises:
-            UnknownError: there is no such telecommand.
+            UnknownError: there is no such command.
             ConflictError: it lacks none.
             UserError: the signature is not one of a key that may.
         """
-        segment = self._segment
         data = await self.order_of(command_id)
         signed = SignedOrder.FromString(data)
         if all(known.key_id != key_id for known in signed.signatures):
             signed.signatures.add(key_id=key_id, signature=signature)
-        order = segment.orders.taken(signed.SerializeToString())
-        missing = orders.lacking(order)
-        now = segment.clock.now()
+        order = self._segment.orders.taken(signed.SerializeToString())
+        record = OrderRecord(command_id, order.kind, orders.signer_text(order))
+        if order.kind == orders.SEQUENCE:
+            return _with(record, sequence=await self._segment.sequence_desk.signed(order))
+        return _with(record, telecommand=await self._signed(order, data))
+
+    async def _signed(self, order: Verified, before: bytes) -> TelecommandRecord:
+        segment, command_id = self._segment, order.order.order_id
+        missing, now = orders.lacking(order), self._segment.clock.now()
 
         def transaction(connection: Connection) -> TelecommandRecord:
             record = telecommands.load(connection, command_id)
@@ -103,7 +113,7 @@ class OrderDesk:
             if record is None or record.stage != waits:
                 stage = record.stage if record else "gone"
                 raise ConflictError(f"telecommand {command_id} is {stage}: it needs no signature")
-            if telecommands.signed_order(connection, command_id) != data:
+            if telecommands.signed_order(connection, command_id) != before:
                 raise ConflictError(f"somebody else signed telecommand {command_id} in the same moment; sign again")
             telecommands.signed(connection, order, missing)
             if not missing:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from ground import present
+from ground import present, signer
 from ground.command_present import StageTeller
 from ground.job_commands import as_json, asking, at_ground
+from ground.signer import local_key
 from skyrack.dictionary import build_request, command_named
 from skyrack.errors import UserError
 from skyrack.v1 import options_pb2
@@ -43,6 +45,7 @@ def sats(is_json: bool, url: str) -> None:
 @click.option("--lifetime", type=click.FloatRange(min=1), help="Mission seconds after which it is of no use.")
 @click.option("--wait", is_flag=True, help="Wait for the end; the exit code is 1 unless it completes.")
 @click.option("--yes", is_flag=True, help="Do not ask before a critical command.")
+@local_key
 @as_json
 @at_ground
 def send(
@@ -53,6 +56,7 @@ def send(
     lifetime: float | None,
     wait: bool,
     yes: bool,
+    key_file: Path | None,
     is_json: bool,
     url: str,
 ) -> int:
@@ -81,7 +85,11 @@ def send(
     }
     out = present.console()
     with asking(url) as client:
-        record = client.send(command_id or secrets.token_hex(6), submission)
+        command_id = command_id or secrets.token_hex(6)
+        if key_file is None:
+            record = client.send(command_id, submission)
+        else:
+            record = signer.send(client, key_file, command_id, command, submission)
         teller = StageTeller(out)
         if not is_json:
             present.telecommand({**record, "stages": []}, out)

@@ -21,6 +21,7 @@ from ground.api import (
     general,
     jobs,
     ledger,
+    orders,
     queues,
     satellites,
     sequences,
@@ -47,6 +48,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     telemetry.router,
     alarms.router,
     ledger.router,
+    orders.router,
 )
 
 _HOSTS: Final = ("127.0.0.1", "localhost", "::1", "[::1]", "ground")

@@ -80,6 +80,30 @@ class SkyrackClient:
         """The tar of a job's outputs."""
         return self._call(calls.result(job_id)).content
 
+    def package(self, content: bytes) -> None:
+        """Send a package."""
+        self._call(calls.package(content))
+
+    def receipt(self, job_id: str) -> dict[str, Any]:
+        """What a job's satellite vouches for."""
+        return self._object(calls.receipt(job_id))
+
+    def order(self, order_id: str, signed: bytes) -> dict[str, Any]:
+        """Bring an order that was signed here."""
+        return self._object(calls.order(order_id, signed))
+
+    def order_of(self, command_id: str) -> bytes:
+        """A telecommand's or a sequence's order, as it is to be signed."""
+        return self._call(calls.order_of(command_id)).content
+
+    def approve(self, command_id: str, key_id: str, signature: bytes) -> dict[str, Any]:
+        """Add a signature to what lacks one."""
+        return self._object(calls.approve(command_id, key_id, signature))
+
+    def keys(self) -> dict[str, Any]:
+        """The keys that are believed, and which satellites know of them."""
+        return self._object(calls.keys())
+
     def satellites(self) -> list[dict[str, Any]]:
         """What is known of each satellite."""
         return self._list(calls.satellites())

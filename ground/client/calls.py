@@ -125,6 +125,32 @@ def events(**params: Any) -> Call:
     return Call("GET", "/v1/events", params)
 
 
+def order(order_id: str, signed: bytes) -> Call:
+    """Bring an order that was signed here."""
+    return Call("PUT", f"/v1/orders/{part(order_id)}", content=signed)
+
+
+def order_of(command_id: str) -> Call:
+    """A telecommand's or a sequence's order, as it is to be signed."""
+    return Call("GET", f"/v1/orders/{part(command_id)}")
+
+
+def approve(command_id: str, key_id: str, signature: bytes) -> Call:
+    """Add a signature."""
+    body = {"key_id": key_id, "signature": signature.hex()}
+    return Call("POST", f"/v1/orders/{part(command_id)}/signatures", json=body)
+
+
+def keys() -> Call:
+    """The keys that are believed."""
+    return Call("GET", "/v1/keys")
+
+
+def receipt(job_id: str) -> Call:
+    """What a job's satellite vouches for."""
+    return Call("GET", f"/v1/jobs/{part(job_id)}/receipt")
+
+
 def health() -> Call:
     """Whether the ground works."""
     return Call("GET", "/health")

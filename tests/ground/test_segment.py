@@ -411,7 +411,7 @@ def test_telecommands_reach_their_stages(kit: Any) -> None:
         await world.ground.send("sat-2", "SetLoadSwitch", request, command_id="c2", lifetime_seconds=300)
         await world.clock.sleep(60)
         done = await world.ground.telecommand("c1")
-        assert [stage.stage for stage in done.stages] == ["QUEUED", "ACCEPTED", "COMPLETED"]
+        assert [stage.stage for stage in done.stages] == ["QUEUED", "SENT", "ACCEPTED", "COMPLETED"]
         assert [command.service for command in world.satellites["sat-1"].commands] == ["power"]
         await world.clock.sleep(1500)
         lost = await world.ground.telecommand("c2")
@@ -479,7 +479,7 @@ def test_a_ground_that_starts_again_goes_on_where_it_was(kit: Any, tmp_path: Pat
         data = payload.SerializeToString()
         await first.database.write(
             lambda connection: intake.take(
-                connection, "sat-1", options_pb2.STREAM_HOUSEKEEPING, data, clock.now(), settings
+                connection, "sat-1", options_pb2.STREAM_HOUSEKEEPING, data, clock.now(), settings, first.orders.ring
             )
         )
         await first.close()
