@@ -126,7 +126,7 @@ def save(connection: Connection, changes: Sequence[Change], now: float) -> dict[
     for change in changes:
         alarm = change.alarm
         row = connection.execute(
-            f"INSERT INTO alarms ({_COLUMNS}, revision) VALUES ({marks}, 0) "  # noqa: S608 - our own columns
+            f"INSERT INTO alarms ({_COLUMNS}) VALUES ({marks}) "  # noqa: S608 - our own columns
             f"ON CONFLICT (satellite, name, instance) DO UPDATE SET {updates} RETURNING id",
             {
                 "satellite": alarm.point.satellite,

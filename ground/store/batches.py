@@ -36,12 +36,10 @@ def add(
     if not samples:
         return None
     row = connection.execute(
-        "INSERT INTO telemetry (satellite, first_seconds, last_seconds, received_seconds, samples, batch) "
-        "VALUES (:satellite, :first, :last, :now, :samples, :data) RETURNING id",
+        "INSERT INTO telemetry_batches (satellite, received_seconds, samples, batch) "
+        "VALUES (:satellite, :now, :samples, :data) RETURNING id",
         {
             "satellite": satellite,
-            "first": _finite(samples[0].mission_time_seconds),
-            "last": _finite(samples[-1].mission_time_seconds),
             "now": now,
             "samples": len(samples),
             "data": data,
@@ -50,14 +48,11 @@ def add(
     return int(row[0][0])
 
 
-def _finite(seconds: float) -> float:
-    return seconds if -1e12 < seconds < 1e12 else 0.0
-
-
 def unsealed(connection: Connection, after_id: int, limit: int = 500) -> list[RawBatch]:
     """Batches that are in no chunk yet, in the order in which they came."""
     rows = connection.execute(
-        "SELECT id, satellite, received_seconds, batch FROM telemetry WHERE id > :after ORDER BY id LIMIT :limit",
+        "SELECT id, satellite, received_seconds, batch FROM telemetry_batches WHERE id > :after "
+        "ORDER BY id LIMIT :limit",
         {"after": after_id, "limit": limit},
     ).fetchall()
     return [RawBatch(int(row[0]), row[1], row[2], bytes(row[3])) for row in rows]
@@ -71,16 +66,16 @@ def drop(connection: Connection, ids: Sequence[int], *, keep_for_sending: bool) 
     if keep_for_sending:
         connection.executemany(
             "INSERT INTO telemetry_outgoing (id, satellite, received_seconds, batch) "
-            "SELECT id, satellite, received_seconds, batch FROM telemetry WHERE id = :id",
+            "SELECT id, satellite, received_seconds, batch FROM telemetry_batches WHERE id = :id",
             rows,
         )
-    connection.executemany("DELETE FROM telemetry WHERE id = :id", rows)
+    connection.executemany("DELETE FROM telemetry_batches WHERE id = :id", rows)
 
 
 def outgoing(connection: Connection, after_id: int, limit: int = 50) -> list[RawBatch]:
     """Batches after an id, sealed or not, in the order in which they came."""
     rows = connection.execute(
-        "SELECT id, satellite, received_seconds, batch FROM telemetry WHERE id > :after "
+        "SELECT id, satellite, received_seconds, batch FROM telemetry_batches WHERE id > :after "
         "UNION ALL SELECT id, satellite, received_seconds, batch FROM telemetry_outgoing WHERE id > :after "
         "ORDER BY id LIMIT :limit",
         {"after": after_id, "limit": limit},
@@ -95,7 +90,7 @@ def drop_sent(connection: Connection, up_to_id: int) -> None:
 
 def totals(connection: Connection) -> tuple[int, int]:
     """Batches and messages that are not sealed yet."""
-    row = connection.execute("SELECT count(*), coalesce(sum(samples), 0) FROM telemetry").fetchone()
+    row = connection.execute("SELECT count(*), coalesce(sum(samples), 0) FROM telemetry_batches").fetchone()
     return int(row[0]), int(row[1])
 
 
@@ -118,7 +113,7 @@ def advance(connection: Connection, name: str, position: int, dropped: int) -> N
 
 def trim(connection: Connection, before_seconds: float) -> int:
     """Forget batches that came earlier and were never sealed, or never sent; how many of the latter."""
-    connection.execute("DELETE FROM telemetry WHERE received_seconds < :before", {"before": before_seconds})
+    connection.execute("DELETE FROM telemetry_batches WHERE received_seconds < :before", {"before": before_seconds})
     return connection.execute(
         "DELETE FROM telemetry_outgoing WHERE received_seconds < :before", {"before": before_seconds}
     ).rowcount

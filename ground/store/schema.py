@@ -42,7 +42,6 @@ __all__ = [
     "seconds",
     "telecommand_stages",
     "telecommands",
-    "telemetry",
     "text",
 ]
 
@@ -226,20 +225,6 @@ events: Final = Table(
     # An id is never used twice: who asks for what came after one must miss nothing.
     sqlite_autoincrement=True,
 )
-
-telemetry: Final = Table(
-    "telemetry",
-    METADATA,
-    Column("id", Serial, primary_key=True),
-    Column("satellite", Name, nullable=False),
-    seconds("first_seconds"),
-    seconds("last_seconds"),
-    seconds("received_seconds"),
-    number("samples"),
-    Column("batch", LargeBinary, nullable=False),
-)
-Index("telemetry_last", telemetry.c.satellite, telemetry.c.last_seconds)
-Index("telemetry_received", telemetry.c.received_seconds)
 
 revisions: Final = Table(
     "revisions",

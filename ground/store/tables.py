@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ground.store import access_schema, command_schema, order_schema, schema
+from ground.store import access_schema, command_schema, order_schema, schema, telemetry_schema
 
-__all__ = ["METADATA", "access_schema", "command_schema", "order_schema"]
+__all__ = ["METADATA", "access_schema", "command_schema", "order_schema", "telemetry_schema"]
 
 METADATA = schema.METADATA

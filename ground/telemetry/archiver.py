@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 
 from ground.store import batches, chunks
 from ground.store.chunks import Ids, SealedChunk, Topic
-from ground.store.telemetry_schema import COMPONENT, STEPS
 from ground.telemetry.chunks import OpenChunk
 from ground.telemetry.history import OpenView, Part, samples_of, sealed
 from ground.telemetry.pipeline import Kind, SatellitePipeline
@@ -65,10 +64,6 @@ class Archiver:
         self._sealing: list[_Sealing] = []
         self.keep_for_sending = False
         self.sealed_samples = 0
-
-    async def open_tables(self) -> None:
-        """Make the tables. Raises ``StorageError``."""
-        await self._database.migrate(COMPONENT, STEPS)
 
     async def open(self, on_crossings: Callable[[str, list[Crossing]], None]) -> dict[str, float]:
         """Take up what an earlier life left; when each satellite was heard last. Raises ``StorageError``."""

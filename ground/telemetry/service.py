@@ -96,7 +96,6 @@ class TelemetryService:
 
     async def open(self) -> None:
         """Take up what an earlier life left. Raises ``StorageError``."""
-        await self.archiver.open_tables()
         await self.alarms.open()
         for satellite, at in (await self.archiver.open(self.alarms.replay)).items():
             self._picture.heard(satellite, at)
