@@ -220,9 +220,17 @@ class GroundSegment(Relay):
         found = await self.database.read(lambda connection: telecommands.load(connection, command_id))
         return _known(found, "telecommand", command_id)
 
-    async def telecommands(self, limit: int = 200, satellite: str = "") -> list[TelecommandRecord]:
-        """The newest telecommands, newest last."""
-        return await self.database.read(lambda connection: telecommands.list_telecommands(connection, limit, satellite))
+    async def telecommands(
+        self, limit: int = 200, satellite: str = "", *, only_of_people: bool = False
+    ) -> list[TelecommandRecord]:
+        """The newest telecommands, newest last; ``only_of_people`` leaves out what the ground asks by itself."""
+        wanted = partial(
+            telecommands.list_telecommands,
+            limit=limit,
+            satellite=satellite,
+            not_by=self.name if only_of_people else "",
+        )
+        return await self.database.read(wanted)
 
     async def events(
         self, *, after_id: int = -1, limit: int = 100, satellite: str = "", severity: int = 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["Column"]
+__all__ = ["NOTHING", "Column"]
+
+NOTHING: Final = "\N{EN DASH}"
+"""Stands where nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from ground.console import rows
+from ground.console.alarms import AlarmTable
 from ground.console.elements import Grid
 from ground.console.feed import Frame
 from ground.console.visit import Visit
-from ground.console.widgets import button, element, heading, search, tabs
+from ground.console.widgets import button, element, heading, panel, search, tabs
 from skyrack.v1.common_pb2 import SEVERITY_ERROR, SEVERITY_UNSPECIFIED, SEVERITY_WARNING
 
 __all__ = ["page"]
@@ -41,7 +42,10 @@ def page(visit: Visit) -> None:
         shown = new_shown
         visit.later(find(), grid)
 
-    heading("Events")
+    heading("Alarms and events")
+    with panel("Alarms"):
+        alarms = AlarmTable(visit)
+    element("div").style("height: 12px")
     with element("section", "sr-panel", aria_label="Events"):
         with element("div", "head"):
             tabs(_TABS, "all", lambda name: ask(new_tab=name))
@@ -53,6 +57,7 @@ def page(visit: Visit) -> None:
     more.visible = len(visit.frame.events) >= _PAGE
 
     def show(frame: Frame) -> None:
+        alarms.show(frame)
         if frame.is_news:
             visit.later(find(), grid)
 

@@ -13,6 +13,7 @@ from ground.console.scene import Scenery, heaven
 from ground.records import EventRecord, JobRecord, TelecommandRecord
 from ground.segment import GroundSegment
 from ground.store import jobs
+from ground.store.alarms import AlarmRecord
 from skyrack.database import StorageError
 from skyrack.dictionary import default_limits
 from skyrack.limits import LimitSet
@@ -40,6 +41,8 @@ class Frame:
     job_totals: dict[str, int] = field(default_factory=dict)
     commands: list[TelecommandRecord] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
+    # What stands, or has ended unseen; the worst first.
+    alarms: list[AlarmRecord] = field(default_factory=list)
     # Jobs, commands or events changed since the frame before.
     is_news: bool = True
 
@@ -96,7 +99,7 @@ class Feed:
         for listener in list(self._listeners.values()):
             try:
                 listener(self.frame)
-            except Exception:
+            except Exception:  # noqa: BLE001 - one bad page must not cost the others
                 self._log.exception("page_failed")
 
     async def _look(self, *, is_news: bool) -> None:
@@ -104,17 +107,23 @@ class Feed:
         is_news = is_news or self._is_stale
         now = segment.clock.now()
         records = await segment.satellites()
-        levels = {record.name: rows.satellite_level(record, self.limits) for record in records}
+        alarms = segment.telemetry_service.alarms.records()
+        raised = {alarm.satellite: _level(alarm) for alarm in reversed(alarms) if alarm.state in _RAISED}
+        levels = {
+            record.name: rows.satellite_level(record, self.limits, raised.get(record.name, "nominal"))
+            for record in records
+        }
         found = [
-            rows.satellite_row(record, self.limits, f"{self.prefix}/satellites/{record.name}") for record in records
+            rows.satellite_row(record, self.limits, f"{self.prefix}/satellites/{record.name}", levels[record.name])
+            for record in records
         ]
-        frame = Frame(satellites=found, is_news=is_news)
+        frame = Frame(satellites=found, alarms=alarms, is_news=is_news)
         known = {row["key"]: row for row in before.satellites}
         frame.changed = [row for row in found if known.get(row["key"]) != row]
         if is_news:
             frame.jobs = list(reversed(await segment.jobs(_LISTED)))
             frame.job_totals = await segment.database.read(jobs.totals)
-            frame.commands = list(reversed(await segment.telecommands(_LISTED)))
+            frame.commands = list(reversed(await segment.telecommands(_LISTED, only_of_people=True)))
             frame.events = list(reversed(await segment.events(limit=_LISTED)))
         else:
             frame.jobs, frame.job_totals = before.jobs, before.job_totals
@@ -130,7 +139,7 @@ class Feed:
             "links": [link for record in records for link in self.scenery.links(picture, record, now)],
         }
         is_open = sum(count for state, count in frame.job_totals.items() if state in _OPEN)
-        worst = [level for level in levels.values() if level in ("caution", "critical")]
+        waiting = [_level(alarm) for alarm in alarms if alarm.state in ("active", "returned")]
         frame.status = {
             "mission": now,
             "rate": segment.clock.rate,
@@ -138,11 +147,16 @@ class Feed:
             "satellites": len(records),
             "reachable": sum(record.is_reachable for record in records),
             "jobs_open": is_open,
-            "alarms": len(worst),
-            "alarm_level": "critical" if "critical" in worst else "caution",
+            "alarms": len(waiting),
+            "alarm_level": "critical" if "critical" in waiting else "caution",
         }
         self.frame = frame
         self._is_stale = False
 
 
+def _level(alarm: AlarmRecord) -> str:
+    return "critical" if alarm.severity in ("ERROR", "CRITICAL") else "caution"
+
+
+_RAISED: Final = frozenset({"active", "acknowledged"})
 _OPEN: Final = frozenset({"SUBMITTED", "PLACED", "ACCEPTED", "RUNNING", "PREEMPTED"})

@@ -88,6 +88,7 @@ class Console:
             "/jobs": partial(jobs.page, visit, dialog),
             "/jobs/{job_id}": partial(jobs.detail, visit),
             "/commands": partial(commands.page, visit),
+            "/commands/{command_id}": partial(commands.detail, visit),
             "/events": partial(events.page, visit),
         }
         if (job_id := _after(router.current_path, "/jobs/")) is not None:

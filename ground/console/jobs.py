@@ -9,6 +9,7 @@ from nicegui import ui
 
 from ground.access import Role
 from ground.console import rows
+from ground.console.columns import NOTHING
 from ground.console.elements import Grid, Life
 from ground.console.feed import Frame
 from ground.console.overview import no_jobs
@@ -240,13 +241,13 @@ def _outputs(record: JobRecord) -> list[rows.Row]:
 
 def _facts(record: JobRecord) -> dict[str, str | tuple[str, str]]:
     return {
-        "Progress": f"{record.progress_ratio:.0%}" if record.started_seconds or record.progress_ratio else "–",
-        "Satellite": f"{record.satellite} {record.node}".strip() or "–",
-        "Attempt": str(record.attempt or "–"),
-        "Ran": f"{record.run_seconds:,.0f} s" if record.run_seconds else "–",
-        "Energy": f"{record.energy_joules / 1e3:,.1f} kJ" if record.energy_joules else "–",
+        "Progress": f"{record.progress_ratio:.0%}" if record.started_seconds or record.progress_ratio else NOTHING,
+        "Satellite": f"{record.satellite} {record.node}".strip() or NOTHING,
+        "Attempt": str(record.attempt or NOTHING),
+        "Ran": f"{record.run_seconds:,.0f} s" if record.run_seconds else NOTHING,
+        "Energy": f"{record.energy_joules / 1e3:,.1f} kJ" if record.energy_joules else NOTHING,
         "Power asked": f"{record.power_watts:,.0f} W",
         "Preemptions": str(record.preemptions),
         "Priority": str(record.priority),
-        "Submitted by": record.submitter or "–",
+        "Submitted by": record.submitter or NOTHING,
     }

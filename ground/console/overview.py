@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ground.console import rows
+from ground.console.columns import Column
 from ground.console.elements import Grid, WorldMap
 from ground.console.feed import Frame
 from ground.console.submit import SubmitDialog
@@ -11,9 +12,10 @@ from ground.console.widgets import button, element, panel, raw
 
 __all__ = ["page"]
 
-_LEGEND = """<span style="--c:var(--nominal)">nominal</span><span style="--c:var(--caution)">yellow limit</span>
-<span style="--c:var(--critical)">red limit or safe mode</span><span style="--c:var(--off)">out of contact</span>
-<span class="line" style="--c:var(--nominal)">laser</span><span class="line" style="--c:var(--caution)">antenna</span>"""
+_LEGEND = """<span style="--c:var(--nominal)">nominal</span><span style="--c:var(--caution)">yellow</span>
+<span style="--c:var(--critical)">red or safe mode</span><span style="--c:var(--off)">out of contact</span>
+<span class="line" style="--c:var(--nominal)">laser</span>
+<span class="line" style="--c:var(--caution)">antenna</span>"""
 _NO_SATELLITES = "No satellite is in this ground's constellation file."
 _NO_EVENTS = "Nothing has happened yet. What satellites and the ground report stands here."
 _SHORT = 8
@@ -69,7 +71,7 @@ def no_jobs() -> str:
 
 
 _JOB_COLUMNS = tuple(rows.JOB_COLUMNS[index] for index in (0, 2, 3, 4))
-_EVENT_COLUMNS = tuple(rows.EVENT_COLUMNS[index] for index in (0, 1, 2, 4))
+_EVENT_COLUMNS = (rows.EVENT_COLUMNS[0], rows.EVENT_COLUMNS[1], Column("", sortable=False, style="fill"))
 
 
 def _jobs(visit: Visit, frame: Frame) -> list[rows.Row]:
@@ -79,4 +81,6 @@ def _jobs(visit: Visit, frame: Frame) -> list[rows.Row]:
 
 def _events(frame: Frame) -> list[rows.Row]:
     found = [rows.event_row(record) for record in frame.events[: 2 * _SHORT]]
-    return [row | {"cells": [row["cells"][index] for index in (0, 1, 2, 4)]} for row in found]
+    return [
+        row | {"cells": [row["cells"][0], row["cells"][1], f"{row['cells'][2]}: {row['cells'][4]}"]} for row in found
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ground.console.columns import Column
+from ground.console.columns import NOTHING, Column
 from ground.records import EventRecord, JobRecord, JobStep, SatelliteRecord, TelecommandRecord
 from skyrack.limits import LimitSet
 
@@ -23,6 +23,8 @@ __all__ = [
     "level_of",
     "satellite_level",
     "satellite_row",
+    "stage_level",
+    "stage_word",
 ]
 
 Row = dict[str, Any]
@@ -40,18 +42,26 @@ JOB_LEVELS: Final = {
     "REJECTED": "critical",
 }
 _SEVERITY_LEVELS: Final = {"WARNING": "caution", "ERROR": "critical", "CRITICAL": "critical", "DEBUG": "off"}
-_STAGE_LEVELS: Final = {"COMPLETED": "nominal", "FAILED": "critical", "EXPIRED": "caution", "REJECTED": "critical"}
+_STAGE_LEVELS: Final = {
+    "COMPLETED": "nominal",
+    "FAILED": "critical",
+    "EXPIRED": "caution",
+    "HELD": "caution",
+    "NEEDS_SIGNATURE": "caution",
+    "WITHDRAWN": "caution",
+}
+_ARGUMENTS_SHOWN: Final = 60
 _WORST: Final = ("critical", "caution")
 
 SATELLITE_COLUMNS: Final = (
     Column("Satellite"),
     Column("State", "state"),
     Column("Battery", "ratio", hint="State of charge"),
-    Column("Light", "state"),
+    Column("Use of budget", "use", hint="Watts drawn by the rack, and what power and cooling allow now"),
     Column("Hottest chip", "level", "celsius", 1),
-    Column("Compute: use of budget", "use", hint="Watts drawn by the rack, and what power and cooling allow now"),
+    Column("Light", "state", style="sr-hide"),
     Column("Free nodes", "number", digits=0, style="sr-hide"),
-    Column("Jobs", "number", digits=0),
+    Column("Jobs", "number", digits=0, style="sr-hide"),
     Column("Link", style="sr-hide"),
     Column("Next contact", "until", style="sr-hide"),
     Column("Heard", "age", hint="Mission time since the last message"),
@@ -67,9 +77,10 @@ JOB_COLUMNS: Final = (
     Column("", "text", sortable=False, style="wide soft"),
 )
 COMMAND_COLUMNS: Final = (
-    Column("Sent", "time", sortable=False),
-    Column("Satellite", sortable=False),
     Column("Command", sortable=False),
+    Column("Arguments", sortable=False, style="sr-hide cut soft"),
+    Column("Satellite", sortable=False),
+    Column("Given", "time", sortable=False),
     Column("Stages", "stages", sortable=False),
     Column("By", sortable=False, style="sr-hide"),
     Column("", "text", sortable=False, style="wide soft"),
@@ -88,11 +99,11 @@ def level_of(limits: LimitSet, field: str, value: float) -> str:
     return {"yellow": "caution", "red": "critical"}.get(limits.level(field, value).value.partition("_")[0], "nominal")
 
 
-def satellite_level(record: SatelliteRecord, limits: LimitSet) -> str:
-    """Colour of a satellite: the worst of what is known at a glance."""
+def satellite_level(record: SatelliteRecord, limits: LimitSet, alarm: str = "nominal") -> str:
+    """Colour of a satellite: the worst of its alarms and of what is known at a glance."""
     if record.heard_seconds is None or not record.is_reachable:
         return "off"
-    found = {"critical"} if record.mode == "safe" else set()
+    found = {alarm, "critical" if record.mode == "safe" else "nominal"}
     if record.state_of_charge_ratio is not None:
         found.add(level_of(limits, "PowerStatus.state_of_charge_ratio", record.state_of_charge_ratio))
     if record.chip_maximum_celsius is not None:
@@ -100,9 +111,8 @@ def satellite_level(record: SatelliteRecord, limits: LimitSet) -> str:
     return next((level for level in _WORST if level in found), "nominal")
 
 
-def satellite_row(record: SatelliteRecord, limits: LimitSet, href: str) -> Row:
+def satellite_row(record: SatelliteRecord, limits: LimitSet, href: str, level: str) -> Row:
     """A satellite at a glance."""
-    level = satellite_level(record, limits)
     charge, chip = record.state_of_charge_ratio, record.chip_maximum_celsius
     budgets = [watts for watts in (record.compute_power_watts, record.compute_heat_watts) if watts is not None]
     cells = [
@@ -111,14 +121,14 @@ def satellite_row(record: SatelliteRecord, limits: LimitSet, href: str) -> Row:
         None
         if charge is None
         else {"value": round(charge, 3), "level": level_of(limits, "PowerStatus.state_of_charge_ratio", charge)},
-        _light(record.sunlit_ratio),
+        {"used": round(record.draw_watts or 0.0, 1), "of": round(min(budgets), 1)} if budgets else None,
         None
         if chip is None
         else {"value": round(chip, 1), "level": level_of(limits, "ThermalStatus.chip_maximum_celsius", chip)},
-        {"used": round(record.draw_watts or 0.0, 1), "of": round(min(budgets), 1)} if budgets else None,
+        _light(record.sunlit_ratio),
         record.free_nodes,
         record.jobs_open,
-        record.link or "–",
+        record.link or NOTHING,
         record.next_contact_seconds,
         record.heard_seconds,
     ]
@@ -193,23 +203,40 @@ def _step(step: JobStep) -> Row:
     }
 
 
-def command_row(record: TelecommandRecord) -> Row:
+def stage_word(stage: str) -> str:
+    """A stage as people say it."""
+    return stage.lower().replace("_", " ")
+
+
+def stage_level(stage: str, present: str) -> str:
+    """Colour of a stage: those that were passed are grey."""
+    if stage != present:
+        return "off"
+    return _STAGE_LEVELS.get(stage, "active")
+
+
+def command_row(record: TelecommandRecord, href: str) -> Row:
     """A command with its stages."""
     stages = [
         {
-            "text": stage.stage.lower(),
-            "level": _STAGE_LEVELS.get(stage.stage, "active" if stage.stage == record.stage else "off"),
+            "text": stage_word(stage.stage),
+            "level": stage_level(stage.stage, record.stage),
             "title": f"{stage.mission_time_seconds:.0f} s {stage.reason}".strip(),
         }
         for stage in record.stages
     ]
     said = record.reason or record.response
+    arguments = record.arguments
+    if len(arguments) > _ARGUMENTS_SHOWN:
+        arguments = f"{arguments[:_ARGUMENTS_SHOWN]}…"
     return {
         "key": record.command_id,
+        "href": href,
         "cells": [
-            record.created_seconds,
+            record.method,
+            arguments,
             record.satellite,
-            f"{record.method} {record.arguments}".strip(),
+            record.created_seconds,
             stages,
             record.submitter,
             said,

@@ -7,7 +7,7 @@ from typing import Final
 from nicegui import ui
 
 from ground.console import rows
-from ground.console.columns import Column
+from ground.console.columns import NOTHING, Column
 from ground.console.elements import Grid, Plot
 from ground.console.feed import Frame
 from ground.console.trends import Trends
@@ -30,7 +30,7 @@ _NODES: Final = (
     Column("Node", sortable=False),
     Column("Power", "state", sortable=False),
     Column("Draw / cap", "use", sortable=False),
-    Column("Job", sortable=False),
+    Column("Job", "id", sortable=False, style="cut"),
 )
 _SERVICES: Final = (
     Column("Service", sortable=False),
@@ -87,7 +87,7 @@ class _SatellitePage:
             element("a", "sr-button", "Send a command", href=f"{visit.prefix}/commands?satellite={name}")
         self._facts_place = element("section", "sr-panel", aria_label="At a glance")
         with self._facts_place:
-            self._facts = facts(dict.fromkeys(_FACTS, "–"))
+            self._facts = facts(dict.fromkeys(_FACTS, NOTHING))
         with element("div", "sr-cols").style("margin-top: 12px"):
             with element("div", "sr-stack"):
                 with panel("Over time"):
@@ -188,19 +188,19 @@ _FACTS: Final = ("State", "Battery", "Light", "Hottest chip", "Use", "Budget", "
 
 
 def _figures(cells: list[object]) -> dict[str, str | tuple[str, str]]:
-    _, state, charge, light, chip, use, nodes, jobs, link, *_ = cells
+    _, state, charge, use, chip, light, nodes, jobs, link, *_ = cells
 
     def of(cell: object, key: str) -> str:
         return str(cell[key]) if isinstance(cell, dict) else ""
 
     return {
         "State": (of(state, "text"), of(state, "level")),
-        "Battery": (f"{float(of(charge, 'value')):.0%}", of(charge, "level")) if charge else "–",
-        "Light": of(light, "text") or "–",
-        "Hottest chip": (f"{of(chip, 'value')} °C", of(chip, "level")) if chip else "–",
-        "Use": f"{float(of(use, 'used')):,.0f} W" if use else "–",
-        "Budget": f"{float(of(use, 'of')):,.0f} W" if use else "–",
-        "Free nodes": "–" if nodes is None else str(nodes),
+        "Battery": (f"{float(of(charge, 'value')):.0%}", of(charge, "level")) if charge else NOTHING,
+        "Light": of(light, "text") or NOTHING,
+        "Hottest chip": (f"{of(chip, 'value')} °C", of(chip, "level")) if chip else NOTHING,
+        "Use": f"{float(of(use, 'used')):,.0f} W" if use else NOTHING,
+        "Budget": f"{float(of(use, 'of')):,.0f} W" if use else NOTHING,
+        "Free nodes": NOTHING if nodes is None else str(nodes),
         "Jobs": str(jobs),
         "Link": str(link),
     }
@@ -215,8 +215,8 @@ def _node(node: compute_pb2.RackNodeStatus) -> rows.Row:
 def _laser(laser: laser_pb2.LaserStatus) -> rows.Row:
     state = laser_pb2.LaserState.Name(laser.state).removeprefix("LASER_STATE_").lower()
     levels = {"communicate": "nominal", "idle": "off", "reacquire": "caution"}
-    rate = f"{laser.rate_bits_per_second / 1e9:,.0f} Gbit/s" if laser.rate_bits_per_second else "–"
-    cells = [laser.terminal, {"text": state, "level": levels.get(state, "active")}, laser.peer or "–", rate]
+    rate = f"{laser.rate_bits_per_second / 1e9:,.0f} Gbit/s" if laser.rate_bits_per_second else NOTHING
+    cells = [laser.terminal, {"text": state, "level": levels.get(state, "active")}, laser.peer or NOTHING, rate]
     return {"key": laser.terminal, "cells": cells}
 
 

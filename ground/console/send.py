@@ -14,8 +14,8 @@ from skyrack.v1 import options_pb2
 
 __all__ = ["SendForm", "significance_of"]
 
-_SIGNIFICANCE: Final = {
-    options_pb2.SIGNIFICANCE_ROUTINE: ("routine", "nominal", ""),
+_ROUTINE: Final = ("routine", "nominal", "")
+_SIGNIFICANCE: Final[dict[int, tuple[str, str, str]]] = {
     options_pb2.SIGNIFICANCE_CAUTION: (
         "caution",
         "caution",
@@ -33,7 +33,7 @@ _ANY_SERVICE: Final = ("navigation", "power", "thermal", "compute", "laser", "ga
 
 def significance_of(command: Command) -> tuple[str, str, str]:
     """Word, colour, and what to say before it is sent."""
-    return _SIGNIFICANCE.get(command.significance, _SIGNIFICANCE[options_pb2.SIGNIFICANCE_ROUTINE])
+    return _SIGNIFICANCE.get(command.significance, _ROUTINE)
 
 
 class SendForm:

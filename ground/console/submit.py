@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -11,9 +12,9 @@ from fastapi.responses import JSONResponse
 from nicegui import ui
 from starlette.datastructures import UploadFile
 
-from ground.access import Role, person_of
+from ground.access import Person, Role, person_of, require
 from ground.console.elements import Drop
-from ground.console.uploads import LIMIT_BYTES, Prepared, Uploaded, prepare, prepare_shipped
+from ground.console.uploads import FILES_MAXIMUM, LIMIT_BYTES, Prepared, Uploaded, prepare, prepare_shipped
 from ground.console.visit import Visit
 from ground.console.widgets import button, element, facts, field, text
 from ground.errors import UnknownError
@@ -26,6 +27,7 @@ _EXAMPLES: Final = {
     "digits-training": ("Train on digits", "A classifier of handwritten digits; checkpoints, survives an eclipse."),
     "file-identification": ("Identify files", "A trained model names the type of a dozen files. A minute or two."),
 }
+_PRIORITY_MAXIMUM: Final = 100
 # Dialogs that wait for an upload, by the id of their page.
 _WAITING: Final[WeakValueDictionary[str, SubmitDialog]] = WeakValueDictionary()
 
@@ -70,9 +72,15 @@ class SubmitDialog:
         self._dialog.on("hide", self._dialog.delete)
         self._dialog.open()
 
-    def take(self, prepared: Prepared) -> None:
-        """An upload has been checked."""
-        self._uploaded = prepared
+    @property
+    def person(self) -> Person:
+        """Who sees it."""
+        return self._visit.person
+
+    async def take(self, found: Sequence[Uploaded]) -> None:
+        """Check what was uploaded. Raises ``UserError``."""
+        self._uploaded = None
+        self._uploaded = await self._visit.segment.in_thread(partial(prepare, found))
 
     def _choose(self, name: str) -> None:
         self._visit.later(self._load(name), self._found)
@@ -152,17 +160,13 @@ class SubmitDialog:
         prepared, visit = self._prepared, self._visit
         if prepared is None:
             return
-        self._prepared = None  # once
-        try:
-            priority = int(self._priority)
-            if not 0 <= priority <= 100:
-                raise ValueError
-        except ValueError:
+        if not self._priority.isascii() or not self._priority.isdigit() or int(self._priority) > _PRIORITY_MAXIMUM:
             self._refuse(f'priority is "{self._priority}", must be a whole number from 0 to 100')
             return
+        self._prepared = None  # once
         spec = type(prepared.spec)()
         spec.CopyFrom(prepared.spec)
-        spec.priority = priority
+        spec.priority = int(self._priority)
         try:
             async with visit.doing(self.role, "submit_job", spec.name):
                 record = await visit.segment.submit(spec, prepared.package, submitter=visit.person.name)
@@ -176,24 +180,26 @@ class SubmitDialog:
 
 async def receive_upload(request: Request) -> Response:
     """Files of a job, from the page whose id is in the address."""
-    dialog = _WAITING.get(request.query_params.get("page", ""))
-    person = person_of(request)
     try:
-        if dialog is None or dialog._visit.person != person:  # noqa: SLF001 - the same module
-            raise UnknownError("the page that sent this is not open any more; load it again")
-        if not person.may(Role.RESEARCHER):
-            raise UserError(f"this needs the role {Role.RESEARCHER}; you are {person.role}")
-        if int(request.headers.get("content-length", LIMIT_BYTES + 1)) > LIMIT_BYTES:
-            raise UserError(f"this is more than {LIMIT_BYTES >> 20} MiB; a package holds less")
-        found = []
-        async with request.form(max_files=5000) as form:
-            for part in form.getlist("files"):
-                if isinstance(part, UploadFile):
-                    found.append(Uploaded(part.filename or "file", await part.read()))
-        dialog.take(await dialog._visit.segment.in_thread(partial(prepare, found)))  # noqa: SLF001
+        dialog = _dialog_of(request)
+        async with request.form(max_files=FILES_MAXIMUM) as form:
+            parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+            found = [Uploaded(part.filename or "file", await part.read()) for part in parts]
+        await dialog.take(found)
     except UserError as error:
         return JSONResponse({"detail": str(error)}, 422)
     return JSONResponse({"ok": True})
+
+
+def _dialog_of(request: Request) -> SubmitDialog:
+    dialog = _WAITING.get(request.query_params.get("page", ""))
+    person = person_of(request)
+    require(person, Role.RESEARCHER)
+    if dialog is None or dialog.person != person:
+        raise UnknownError("the page that sent this is not open any more; load it again")
+    if int(request.headers.get("content-length", LIMIT_BYTES + 1)) > LIMIT_BYTES:
+        raise UserError(f"this is more than {LIMIT_BYTES >> 20} MiB; a package holds less")
+    return dialog
 
 
 def _duration(seconds: float) -> str:

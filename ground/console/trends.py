@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from google.protobuf.message import Message
 
 from ground.segment import GroundSegment
-from skyrack.dictionary import message_type
+from ground.telemetry.query import TelemetrySeries, history_of
 from skyrack.limits import LimitSet
 from skyrack.v1 import navigation_pb2, power_pb2, thermal_pb2
 
-__all__ = ["Trends", "thinned"]
+__all__ = ["Trends"]
 
 Point = tuple[float, float | None]
 Panel = dict[str, Any]
@@ -22,56 +22,39 @@ Panel = dict[str, Any]
 _PAST_SECONDS: Final = 3 * 3600.0
 _AHEAD_SECONDS: Final = 2 * 3600.0
 _POINTS: Final = 360
-_READ_SECONDS: Final = 900.0
 _GAP_SECONDS: Final = 300.0
-_PACKAGE: Final = "skyrack.v1."
 
-Getter = Callable[[Any], float]
-
-_SERIES: Final[dict[str, dict[str, Getter]]] = {
-    "PowerStatus": {
-        "charge": lambda message: message.state_of_charge_ratio,
-        "array": lambda message: message.array_power_watts,
-        "load": lambda message: message.load_power_watts,
-    },
-    "ThermalStatus": {
-        "chip": lambda message: message.chip_maximum_celsius,
-        "radiator": lambda message: message.radiator_celsius,
-        "battery": lambda message: message.battery_celsius,
-    },
-    "ComputeStatus": {
-        "draw": lambda message: message.draw_watts,
-        "budget": lambda message: message.budget_watts,
-    },
-    "OrbitState": {"sunlit": lambda message: message.sunlit_ratio},
+_FIELDS: Final = {
+    "charge": "PowerStatus.state_of_charge_ratio",
+    "array": "PowerStatus.array_power_watts",
+    "load": "PowerStatus.load_power_watts",
+    "chip": "ThermalStatus.chip_maximum_celsius",
+    "radiator": "ThermalStatus.radiator_celsius",
+    "battery": "ThermalStatus.battery_celsius",
+    "draw": "ComputeStatus.draw_watts",
+    "budget": "ComputeStatus.budget_watts",
+    "sunlit": "OrbitState.sunlit_ratio",
 }
 
 
-def thinned(points: Sequence[tuple[float, float]], step: float, gap: float = _GAP_SECONDS) -> list[Point]:
-    """At most one low and one high of each step, in their order; a hole where nothing came for long."""
+def _points(series: TelemetrySeries, *, is_step: bool) -> list[Point]:
+    """The least and the greatest of each step, or its mean; a hole where nothing came for long."""
     found: list[Point] = []
-    bucket: list[tuple[float, float]] = []
-
-    def flush() -> None:
-        if bucket:
-            low = min(bucket, key=lambda point: point[1])
-            high = max(bucket, key=lambda point: point[1])
-            found.extend(sorted({low, high}))
-            bucket.clear()
-
-    before = -math.inf
-    for at, value in points:
-        if not math.isfinite(value):
-            continue
-        if bucket and (at // step != bucket[0][0] // step):
-            flush()
-        if at - before > gap and found:
-            flush()
+    before = math.inf
+    columns = (series.mission_time_seconds, series.minimum, series.maximum, series.value)
+    for at, low, high, mean in zip(*columns, strict=True):
+        if at - before > _GAP_SECONDS:
             found.append((before, None))
-        bucket.append((at, value))
         before = at
-    flush()
+        if is_step or low == high or low is None or high is None:
+            found.append((at, _short(mean)))
+        else:
+            found += [(at, _short(low)), (at, _short(high))]
     return found
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
 
 
 @dataclass(slots=True)
@@ -81,28 +64,25 @@ class Trends:
     segment: GroundSegment
     satellite: str
     limits: LimitSet
-    _kept: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    _read_to: float = -math.inf
+    _kept: dict[str, TelemetrySeries] = field(default_factory=dict)
 
     async def read(self) -> None:
-        """Read on, up to now. Samples may come late: the last minutes are read again."""
+        """Read what was, up to now."""
         now = self.segment.clock.now()
-        oldest = now - _PAST_SECONDS
-        start = max(oldest, self._read_to - _READ_SECONDS)
-        for kind, series in _SERIES.items():
-            samples = await self.segment.history(self.satellite, _PACKAGE + kind, start, math.inf)
-            parse = message_type(_PACKAGE + kind).FromString
-            messages = [(sample.mission_time_seconds, parse(sample.payload)) for sample in samples]
-            for name, getter in series.items():
-                kept = [point for point in self._kept.get(name, []) if oldest <= point[0] < start]
-                self._kept[name] = kept + [(at, float(getter(message))) for at, message in messages]
-        self._read_to = now
+        step = (_PAST_SECONDS + _AHEAD_SECONDS) / _POINTS
+        start = (now - _PAST_SECONDS) // step * step
+        archiver = self.segment.telemetry_service.archiver
+        fields = tuple(_FIELDS.values())
+        found = await history_of(archiver, self.satellite, fields, self.limits, start, now + step, step)
+        by_field = {series.field: series for series in found.series}
+        self._kept = {name: by_field[field] for name, field in _FIELDS.items() if field in by_field}
 
     def data(self) -> dict[str, Any]:
         """What the plot draws."""
         now = self.segment.clock.now()
         start, end = now - _PAST_SECONDS, now + _AHEAD_SECONDS
-        first = min((points[0][0] for points in self._kept.values() if points), default=now - 600.0)
+        firsts = [series.mission_time_seconds[0] for series in self._kept.values() if series.mission_time_seconds]
+        first = min(firsts, default=now - 600.0)
         start = max(start, first)
         budget = self._ahead(now)
         panels: list[Panel] = [
@@ -144,12 +124,8 @@ class Trends:
         return {"start": start, "end": end, "panels": panels, "nights": self._nights(start, end), "label": label}
 
     def _series(self, title: str, name: str, start: float, *, is_step: bool = False) -> dict[str, Any]:
-        step = (_PAST_SECONDS + _AHEAD_SECONDS) / _POINTS
-        points = [
-            (round(at, 1), None if value is None else float(f"{value:.5g}"))
-            for at, value in thinned(self._kept.get(name, []), step)
-            if at >= start
-        ]
+        kept = self._kept.get(name)
+        points = [] if kept is None else [point for point in _points(kept, is_step=is_step) if point[0] >= start]
         return {"title": title, "points": points, "steps": is_step}
 
     def _limits(self, name: str) -> list[dict[str, Any]]:
@@ -177,7 +153,10 @@ class Trends:
         found: list[tuple[float, float]] = []
         since: float | None = None
         last = start
-        for at, ratio in self._kept.get("sunlit", []):
+        kept = self._kept.get("sunlit")
+        for at, ratio in zip(kept.mission_time_seconds, kept.value, strict=True) if kept else ():
+            if ratio is None:
+                continue
             if ratio < 0.5 and since is None:
                 since = at
             elif ratio >= 0.5 and since is not None:

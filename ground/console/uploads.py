@@ -16,10 +16,10 @@ from skyrack.archive import safe_name
 from skyrack.errors import UserError
 from skyrack.v1 import job_pb2
 
-__all__ = ["Prepared", "Uploaded", "prepare", "prepare_shipped"]
+__all__ = ["FILES_MAXIMUM", "LIMIT_BYTES", "Prepared", "Uploaded", "prepare", "prepare_shipped"]
 
 LIMIT_BYTES: Final = jobfile.PACKAGE_LIMIT_BYTES + (1 << 20)
-_FILES_MAXIMUM: Final = 5000
+FILES_MAXIMUM: Final = 5000
 _ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
 _JOB_FILE: Final = "job.toml"
 
@@ -59,9 +59,9 @@ def prepare(files: Sequence[Uploaded]) -> Prepared:
         written = 0
         for number, file in enumerate(_unpacked(files)):
             written += len(file.content)
-            if number >= _FILES_MAXIMUM or written > LIMIT_BYTES:
+            if number >= FILES_MAXIMUM or written > LIMIT_BYTES:
                 raise UserError(
-                    f"this is more than {_FILES_MAXIMUM} files or {LIMIT_BYTES >> 20} MiB; a package holds less"
+                    f"this is more than {FILES_MAXIMUM} files or {LIMIT_BYTES >> 20} MiB; a package holds less"
                 )
             target = directory / safe_name(file.name)
             target.parent.mkdir(parents=True, exist_ok=True)

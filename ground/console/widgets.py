@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from nicegui import ui
 from nicegui.element import Element
 
 __all__ = ["button", "element", "facts", "field", "panel", "search", "tabs", "text"]
 
+_BACK: Final = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 _VALUE = "(event) => emit(event.target.value)"
 
 
@@ -151,7 +152,7 @@ def heading(title: str, back: tuple[str, str] | None = None) -> Element:
     """The head of a page; more goes into what is returned."""
     with element("div", "sr-head") as head:
         if back is not None:
-            element("a", "back", f"‹ {back[0]}", href=back[1])
+            element("a", "back", f"{_BACK} {back[0]}", href=back[1])
         text("h1", title)
     return head
 

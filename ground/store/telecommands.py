@@ -181,11 +181,15 @@ def load(connection: Connection, command_id: str) -> TelecommandRecord | None:
     return None if row is None else _record(connection, row)
 
 
-def list_telecommands(connection: Connection, limit: int, satellite: str = "") -> list[TelecommandRecord]:
-    """The newest telecommands with their stages, newest last."""
+def list_telecommands(
+    connection: Connection, limit: int, satellite: str = "", *, not_by: str = ""
+) -> list[TelecommandRecord]:
+    """The newest telecommands with their stages, newest last; ``not_by`` leaves out those of a submitter."""
     statement = _RECORD.order_by(telecommands.c.created_seconds.desc(), telecommands.c.command_id.desc()).limit(limit)
     if satellite:
         statement = statement.where(telecommands.c.satellite == satellite)
+    if not_by:
+        statement = statement.where(telecommands.c.submitter != not_by)
     rows = connection.execute(statement).fetchall()
     return [_record(connection, row) for row in reversed(rows)]
 
