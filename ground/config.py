@@ -47,6 +47,8 @@ class GroundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     address_file: str = ""
     # The console in a browser; a small board may leave it out (it costs 16 MiB and 0.3 s at the start).
     console: bool = True
+    # Where a Prometheus takes remote writes: http://127.0.0.1:9090/api/v1/write. Empty is none.
+    remote_write_url: Annotated[str, Meta(pattern="^(https?://.+)?$")] = ""
     # JSON lines; without one, logs go to the terminal only.
     log_file: str = ""
     log_level: str = "info"

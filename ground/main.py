@@ -102,6 +102,8 @@ def run(path: Path) -> None:
             ),
         )
         segment.keyring_file = Path(config.keyring_file)
+        if config.remote_write_url:
+            segment.telemetry_service.follow(config.remote_write_url, clock.anchor)
         await _serve(segment, config, constellation)
 
     asyncio.run(main())

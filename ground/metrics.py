@@ -95,6 +95,11 @@ class _Ground(Collector):
         yield _counter("values", "Telemetry values received since the start", sum(each.values for each in pipelines))
         yield _counter("samples_refused", "Samples that made no sense", sum(each.refused for each in pipelines))
         yield _counter("samples_duplicate", "Samples that came again", sum(each.duplicates for each in pipelines))
+        writer = self._segment.telemetry_service.remote_writer
+        if writer is not None:
+            yield _counter("remote_write_samples", "Samples that Prometheus took", writer.sent_samples)
+            yield _counter("remote_write_dropped", "Samples that Prometheus refused", writer.dropped_samples)
+            yield _counter("remote_write_retries", "Requests that were made again", writer.retries)
         counted = dict.fromkeys(("active", "returned", "acknowledged", "shelved", "cleared"), 0)
         for alarm in self._segment.telemetry_service.alarms.book.alarms.values():
             counted[alarm.state] += 1

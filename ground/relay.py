@@ -197,6 +197,7 @@ class Relay:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.link.serve(self._connector, self._rng), name="ground link")
             group.create_task(self._work_loop(), name="ground work")
+            group.create_task(self.telemetry_service.run(), name="telemetry")
             group.create_task(self.command_queue.run(), name="command queue")
 
     def closing(self) -> None:
@@ -364,7 +365,10 @@ class Relay:
 
     def _trim(self, connection: Connection, now: float) -> None:
         chunks.trim(connection, now - self.settings.archive_seconds)
-        batches.trim(connection, now - self.settings.archive_seconds - _HOUR)
+        unsent = batches.trim(connection, now - self.settings.archive_seconds - _HOUR)
+        if unsent:
+            text = f"{unsent} batches could not be sent to Prometheus before their time was over"
+            note(connection, Note("remote_write_gave_up", common_pb2.SEVERITY_ERROR, text), now)
         alarms.trim(connection, now - self.settings.records_seconds)
         events.trim(connection, self.settings.events_maximum)
         self.transfers.drop_strays(connection)

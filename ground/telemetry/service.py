@@ -10,13 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from ground.lifecycle import Note, note
 from ground.picture import Picture
+from ground.remote_write import RemoteWriter
 from ground.telemetry.alarm_desk import AlarmDesk
 from ground.telemetry.alarms import PERSISTENCE_SECONDS, Point
 from ground.telemetry.archiver import Archiver, ArchiveSettings
 from ground.telemetry.backfill import Backfiller, BackfillSettings, Missing, missing_of
 from ground.telemetry.pipeline import SatellitePipeline
-from skyrack.clock import Clock
+from skyrack.clock import Anchor, Clock
 from skyrack.storage import Storage
 from skyrack.v1 import backhaul_pb2, gateway_pb2
 from skyrack.v1.common_pb2 import SEVERITY_CRITICAL, SEVERITY_WARNING
@@ -91,6 +93,9 @@ class TelemetryService:
         self._send_backfill = send_backfill
         self._directory = directory
         self._backfillers = {name: Backfiller(settings.backfill) for name in self.pipelines}
+        self._database = database
+        self._refused: dict[str, int] = {}
+        self.remote_writer: RemoteWriter | None = None
         self._disconnected_since: float | None = None
         self._opened_seconds = clock.now()
 
@@ -99,6 +104,19 @@ class TelemetryService:
         await self.alarms.open()
         for satellite, at in (await self.archiver.open(self.alarms.replay)).items():
             self._picture.heard(satellite, at)
+
+    def follow(self, url: str, anchor: Anchor) -> None:
+        """Send all that comes from now on to a Prometheus, too; ``run`` does it."""
+        self.archiver.keep_for_sending = True
+        self.remote_writer = RemoteWriter(url, self._database, anchor, self._note_refused)
+
+    def _note_refused(self, samples: int, reason: str) -> None:
+        self._refused[reason] = self._refused.get(reason, 0) + samples
+
+    async def run(self) -> None:
+        """What goes on beside the steps, until cancelled."""
+        if self.remote_writer is not None:
+            await self.remote_writer.run()
 
     def take(self, satellite: str, batch_id: int | None, batch: backhaul_pb2.TelemetryBatch, now: float) -> None:
         """A batch has been committed."""
@@ -113,10 +131,19 @@ class TelemetryService:
         self.alarms.tick({name: pipeline.newest_seconds for name, pipeline in self.pipelines.items()}, now)
         await self._conditions(now, is_connected=is_connected)
         await self.alarms.write(now)
+        await self._tell_refused(now)
         await self.archiver.seal(self.archiver.due(now))
         if is_connected:
             for satellite in self.pipelines:
                 await self._backfill(satellite, now)
+
+    async def _tell_refused(self, now: float) -> None:
+        refused, self._refused = self._refused, {}
+        if refused:
+            reason, _ = max(refused.items(), key=lambda item: item[1])
+            text = f"Prometheus refused {sum(refused.values())} samples, which are left out: {reason}"
+            told = Note("remote_write_refused", SEVERITY_WARNING, text)
+            await self._database.write(partial(note, found=told, now=now))
 
     def storage_failed(self, problem: str, now: float) -> None:
         """The database did not do what was asked: told by an alarm, which is kept as soon as it does again."""
