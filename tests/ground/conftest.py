@@ -79,10 +79,11 @@ class FakeSatellite:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.believed = self.ring or seeded_ring(SEED, NAMES)
         self.endpoint = Endpoint(
             self.name,
             key=self.key or SigningKey.from_seed(SEED, self.name),
-            ring=self.ring or seeded_ring(SEED, NAMES),
+            ring=self.believed,
             peer_right=Right.RELAY,
             database=Database(None),
             clock=self.clock,
@@ -192,13 +193,20 @@ class FakeSatellite:
                 self.told[lease.job_id].lease_end_seconds = lease.lease_end_seconds
 
     def _believed(self, data: bytes) -> backhaul_pb2.Order:
-        ring = self.ring or seeded_ring(SEED, NAMES)
-        return orders.verify(data, ring, now=self.clock.now(), destination=self.name).order
+        return orders.verify(data, self.believed, now=self.clock.now(), destination=self.name).order
 
     def _take_order(self, order: backhaul_pb2.Order) -> None:
         kind = orders.kind_of(order)
         if kind == orders.CANCEL:
             self.cancels.append(order.job_cancel)
+        elif kind == orders.KEYS:
+            ring = self.believed.successor(order.keys, self.clock.now())
+            if ring is not None:
+                self.believed.replace(ring)
+            report = backhaul_pb2.OrderReport(
+                order_id=order.order_id, stage=backhaul_pb2.TELECOMMAND_STAGE_COMPLETED, reason="in force"
+            )
+            self._start(self.send(options_pb2.STREAM_STATUS, order_report=report))
         elif kind == orders.TELECOMMAND:
             self.commands.append(order.telecommand)
             if not self.is_silent:
