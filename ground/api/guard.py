@@ -70,7 +70,12 @@ class Guard:
             # A websocket that is answered like this is refused with 403.
             await (answer(scope, receive, send) if scope["type"] == "http" else send({"type": "websocket.close"}))
         elif scope["type"] == "http" and scope["method"] not in _SAFE and scope["path"].startswith("/v1/"):
-            await self._app(scope, receive, _Witness(self._keeper, scope, send))
+            witness = _Witness(self._keeper, scope, send)
+            try:
+                await self._app(scope, receive, witness)
+            except Exception:
+                await witness.write(500)
+                raise
         else:
             await self._app(scope, receive, send)
 
@@ -130,13 +135,21 @@ class _Witness:
         self._keeper = keeper
         self._scope = scope
         self._send = send
+        self._is_replaced = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            await self._write(int(message["status"]))
-        await self._send(message)
+            try:
+                await self.write(int(message["status"]))
+            except StorageError as error:
+                self._is_replaced = True
+                answer = problem(503, "storage failed", f"the audit log cannot be written: {error}")
+                await answer(self._scope, _nothing, self._send)
+        if not self._is_replaced:
+            await self._send(message)
 
-    async def _write(self, status: int) -> None:
+    async def write(self, status: int) -> None:
+        """Add the row of this request; raises ``StorageError`` where something was done that must have one."""
         scope, state = self._scope, self._scope["state"]
         route = scope.get("route")
         outcome = "done" if status < 400 else "refused" if status in (401, 403, 429) else "failed"
@@ -153,6 +166,10 @@ class _Witness:
             # What could not be done for the same reason needs no row; what was done must have one.
             if status < 500:
                 raise
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 async def _shown(asked: HTTPConnection, receive: Receive) -> tuple[str, str]:

@@ -52,6 +52,10 @@ def add_problem_handlers(app: FastAPI) -> None:
         ]
         return answer(request, 422, "bad input", "; ".join(sentences))
 
+    @app.exception_handler(Exception)
+    async def broken(request: Request, _: Exception) -> Response:
+        return answer(request, 500, "internal error", "this is a fault of the ground; its log says more")
+
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         return answer(request, error.status_code, "refused", str(error.detail))
