@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ground.access_commands import audit, tokens
+from ground.broker_commands import broker
 from ground.job_commands import cancel, fetch, jobs, submit
 from ground.key_commands import approve, keys
 from ground.ledger_commands import ledger
@@ -19,6 +21,8 @@ from skyrack.database import StorageError
 __all__ = [
     "alarms",
     "approve",
+    "audit",
+    "broker",
     "cancel",
     "commands",
     "events",
@@ -33,6 +37,7 @@ __all__ = [
     "sequence",
     "submit",
     "telemetry",
+    "tokens",
 ]
 
 

@@ -25,6 +25,7 @@ from ground.relay import SUBSCRIPTIONS, GroundSettings, Relay
 from ground.sequences import AbortRecord
 from ground.store import events, files, jobs, telecommands
 from ground.telemetry.archiver import history
+from ground.store.job_records import EVERYTHING, JobFilter
 from skyrack import jobfile
 from skyrack.delivery import OutboxFullError, ReceivedLedger, SentLedger
 from skyrack.errors import UserError
@@ -136,9 +137,13 @@ class GroundSegment(Relay):
         record = await self.database.read(lambda connection: jobs.load(connection, job_id))
         return self._explained(_known(record, "job", job_id))
 
-    async def jobs(self, limit: int = 200, *, only_open: bool = False) -> list[JobRecord]:
+    async def jobs(
+        self, limit: int = 200, *, only_open: bool = False, wanted: JobFilter = EVERYTHING
+    ) -> list[JobRecord]:
         """The newest jobs, newest last, without their histories."""
-        found = await self.database.read(lambda connection: jobs.list_jobs(connection, limit, only_open=only_open))
+        found = await self.database.read(
+            lambda connection: jobs.list_jobs(connection, limit, only_open=only_open, wanted=wanted)
+        )
         return [self._explained(record) for record in found]
 
     def _explained(self, record: JobRecord) -> JobRecord:
@@ -221,12 +226,13 @@ class GroundSegment(Relay):
         return _known(found, "telecommand", command_id)
 
     async def telecommands(
-        self, limit: int = 200, satellite: str = "", *, only_of_people: bool = False
+        self, limit: int = 200, satellite: str = "", *, only_of_people: bool = False, before: tuple[float, str] | None = None
     ) -> list[TelecommandRecord]:
         """The newest telecommands, newest last; ``only_of_people`` leaves out what the ground asks by itself."""
         wanted = partial(
             telecommands.list_telecommands,
             limit=limit,
+            before=before,
             satellite=satellite,
             not_by=self.name if only_of_people else "",
         )

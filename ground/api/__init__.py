@@ -30,7 +30,8 @@ from ground.api import (
     telemetry,
 )
 from ground.api.guard import Guard, Keeper
-from ground.api.problems import add_problem_handlers
+from ground.api.limits import BodyLimit
+from ground.api.problems import PROBLEMS, add_problem_handlers
 from ground.segment import GroundSegment
 
 __all__ = ["ROUTERS", "Keeper", "make_app"]
@@ -68,13 +69,14 @@ def make_app(
     app.state.segment = segment
     app.state.instance = instance
     app.state.keeper = keeper
+    app.add_middleware(BodyLimit)
     app.add_middleware(Guard, keeper=keeper)
     # A name that resolves to this machine, but is none of ours, is a stranger's page that lets itself be rebound.
     names = [hosts] if isinstance(hosts, str) else [*hosts]
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_HOSTS, *names, *(f"[{name}]" for name in names)])
     add_problem_handlers(app)
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, responses=PROBLEMS)
     return app
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from ground.api.common import Limit, Model, Researcher, Revision, Segment, Viewer, Wait, about, newer
+from ground.api.common import Model, Researcher, Revision, Segment, Viewer, Wait, about, newer
+from ground.api.paging import NEXT_LINK, Cursor, link_next, place_of
 from ground.records import JobRecord
+from ground.store.job_records import JobFilter
 from skyrack.errors import UserError
 from skyrack.jobfile import PACKAGE_LIMIT_BYTES
+from skyrack.jobs import JobState
 from skyrack.v1 import job_pb2
 
 __all__ = ["JobSubmission", "router"]
@@ -81,23 +86,54 @@ async def submit_job(
     return await segment.submit(submission.spec(job_id), submitter=person.name)
 
 
-@router.get("/v1/jobs")
-async def list_jobs(
-    segment: Segment,
-    _: Viewer,
-    limit: Limit = 200,
-    *,
-    only_open: bool = False,
-    after_revision: Revision = -1,
-    wait_seconds: Wait = 0,
-) -> list[JobRecord]:
-    """The newest jobs, newest last."""
-    return await newer(
-        segment,
-        lambda: segment.jobs(limit, only_open=only_open),
-        lambda records: any(record.revision > after_revision for record in records),
-        wait_seconds,
+class JobQuery(Model):
+    """Which jobs are listed."""
+
+    limit: int = Field(200, ge=1, le=1000, description="At most so many")
+    only_open: bool = Field(False, description="Only jobs that are not over")
+    state: str = Field("", max_length=32, description="Only in this state: SUBMITTED, RUNNING, COMPLETED...")
+    submitter: str = Field("", max_length=128, description="Only of this person")
+    satellite: str = Field("", max_length=64, description="Only on this satellite")
+    submitted_from_seconds: float | None = Field(
+        None, allow_inf_nan=False, description="Only submitted at this mission time or later"
     )
+    submitted_until_seconds: float | None = Field(
+        None, allow_inf_nan=False, description="Only submitted before this mission time"
+    )
+    cursor: Cursor = ""
+    after_revision: int = Field(-1, ge=-1, lt=1 << 62, description="Wait until a revision is greater than this")
+    wait_seconds: float = Field(0, ge=0, le=60, description="Wall seconds to wait for something newer")
+
+    def filter(self) -> JobFilter:
+        """In the words of the store. Raises ``UserError``."""
+        state = self.state.upper()
+        if state and state not in JobState.__members__:
+            raise UserError(f'state is "{self.state}", must be one of {", ".join(JobState.__members__)}')
+        return JobFilter(
+            state=state,
+            submitter=self.submitter,
+            satellite=self.satellite,
+            submitted_from_seconds=self.submitted_from_seconds,
+            submitted_until_seconds=self.submitted_until_seconds,
+            before=place_of(self.cursor),
+        )
+
+
+@router.get("/v1/jobs", responses=NEXT_LINK)
+async def list_jobs(
+    segment: Segment, _: Viewer, query: Annotated[JobQuery, Query()], request: Request, response: Response
+) -> list[JobRecord]:
+    """The newest jobs, newest last, without their histories; the next page holds older ones."""
+    wanted = query.filter()
+    found = await newer(
+        segment,
+        lambda: segment.jobs(query.limit, only_open=query.only_open, wanted=wanted),
+        lambda records: any(record.revision > query.after_revision for record in records),
+        query.wait_seconds,
+    )
+    if found:
+        link_next(request, response, found, query.limit, (found[0].submitted_seconds, found[0].job_id))
+    return found
 
 
 @router.get("/v1/jobs/{job_id}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from ground.api.common import Limit, Model, Operator, Revision, Segment, Viewer, Wait, about, newer
+from ground.api.paging import NEXT_LINK, Cursor, link_next, place_of
 from ground.records import TelecommandRecord
 from skyrack.dictionary import build_request, command_named
 
@@ -44,12 +47,21 @@ async def send_telecommand(
     )
 
 
-@router.get("/v1/telecommands")
+@router.get("/v1/telecommands", responses=NEXT_LINK)
 async def list_telecommands(
-    segment: Segment, _: Viewer, limit: Limit = 200, satellite: str = ""
+    segment: Segment,
+    _: Viewer,
+    request: Request,
+    response: Response,
+    limit: Limit = 200,
+    satellite: Annotated[str, Query(max_length=64, description="Only to this satellite")] = "",
+    cursor: Cursor = "",
 ) -> list[TelecommandRecord]:
-    """The newest telecommands, newest last."""
-    return await segment.telecommands(limit, satellite)
+    """The newest telecommands, newest last; the next page holds older ones."""
+    found = await segment.telecommands(limit, satellite, before=place_of(cursor))
+    if found:
+        link_next(request, response, found, limit, (found[0].created_seconds, found[0].command_id))
+    return found
 
 
 @router.get("/v1/telecommands/{command_id}")

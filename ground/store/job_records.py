@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, func, literal, select, tuple_
 
 from ground.connection import Connection
 from ground.records import JobOutput, JobRecord, JobStep
@@ -13,7 +15,7 @@ from ground.store.schema import IS_OPEN, job_history, jobs, results
 from skyrack.jobs import JobState
 from skyrack.v1 import job_pb2
 
-__all__ = ["list_jobs", "load", "totals"]
+__all__ = ["EVERYTHING", "JobFilter", "list_jobs", "load", "totals"]
 
 _RECORD: Final = select(
     jobs.c.job_id,
@@ -77,13 +79,50 @@ def _step(row: Sequence[Any]) -> JobStep:
     return JobStep(attempt, version, name, satellite, node, reason, progress, at, received, bool(is_applied))
 
 
-def list_jobs(connection: Connection, limit: int, *, only_open: bool = False) -> list[JobRecord]:
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are wanted; empty and None are all. Times in mission seconds."""
+
+    state: str = ""
+    submitter: str = ""
+    satellite: str = ""
+    submitted_from_seconds: float | None = None
+    submitted_until_seconds: float | None = None
+    # Only jobs before this place in the order of submission: (submitted_seconds, job_id).
+    before: tuple[float, str] | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What a row must be; the submitter stands in the specification only."""
+        found: list[ColumnElement[bool]] = []
+        if self.state:
+            found.append(jobs.c.state == int(JobState[self.state]))
+        if self.satellite:
+            found.append(jobs.c.satellite == self.satellite)
+        if self.submitted_from_seconds is not None:
+            found.append(jobs.c.submitted_seconds >= self.submitted_from_seconds)
+        if self.submitted_until_seconds is not None:
+            found.append(jobs.c.submitted_seconds < self.submitted_until_seconds)
+        if self.before is not None:
+            found.append(tuple_(jobs.c.submitted_seconds, jobs.c.job_id) < tuple_(*map(literal, self.before)))
+        return found
+
+
+EVERYTHING: Final = JobFilter()
+
+
+def list_jobs(
+    connection: Connection, limit: int, *, only_open: bool = False, wanted: JobFilter = EVERYTHING
+) -> list[JobRecord]:
     """The newest jobs, newest last."""
-    statement = _RECORD.order_by(jobs.c.submitted_seconds.desc(), jobs.c.job_id.desc()).limit(limit)
+    statement = _RECORD.order_by(jobs.c.submitted_seconds.desc(), jobs.c.job_id.desc()).where(*wanted.conditions())
     if only_open:
         statement = statement.where(IS_OPEN)
-    rows = connection.execute(statement).fetchall()
-    return [_record(row) for row in reversed(rows)]
+    if not wanted.submitter:
+        rows = connection.execute(statement.limit(limit)).fetchall()
+        return [_record(row) for row in reversed(rows)]
+    records = (_record(row) for row in connection.execute(statement).fetchall())
+    found = list(islice((record for record in records if record.submitter == wanted.submitter), limit))
+    return found[::-1]
 
 
 def _record(row: Sequence[Any], history: tuple[JobStep, ...] = ()) -> JobRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from google.protobuf.text_format import MessageToString
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, literal, select, tuple_, update
 
 from ground.connection import Connection
 from ground.records import CommandStage, TelecommandRecord
@@ -182,14 +182,25 @@ def load(connection: Connection, command_id: str) -> TelecommandRecord | None:
 
 
 def list_telecommands(
-    connection: Connection, limit: int, satellite: str = "", *, not_by: str = ""
+    connection: Connection,
+    limit: int,
+    satellite: str = "",
+    *,
+    not_by: str = "",
+    before: tuple[float, str] | None = None,
 ) -> list[TelecommandRecord]:
-    """The newest telecommands with their stages, newest last; ``not_by`` leaves out those of a submitter."""
+    """The newest telecommands with their stages, newest last; ``not_by`` leaves out those of a submitter.
+
+    ``before`` is a place in their order, (created_seconds, command_id): only those before it.
+    """
     statement = _RECORD.order_by(telecommands.c.created_seconds.desc(), telecommands.c.command_id.desc()).limit(limit)
     if satellite:
         statement = statement.where(telecommands.c.satellite == satellite)
     if not_by:
         statement = statement.where(telecommands.c.submitter != not_by)
+    if before is not None:
+        place = tuple_(telecommands.c.created_seconds, telecommands.c.command_id)
+        statement = statement.where(place < tuple_(*map(literal, before)))
     rows = connection.execute(statement).fetchall()
     return [_record(connection, row) for row in reversed(rows)]
 
