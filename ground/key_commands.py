@@ -45,6 +45,7 @@ def keys() -> None:
 @click.option("--to", "directory", type=click.Path(path_type=Path), default=Path(), help="Folder of the new key.")
 @click.option("--right", "rights", multiple=True, type=click.Choice([right.value for right in Right]), help="A right.")
 @click.option("--days", type=click.FloatRange(0, min_open=True), help="Mission days for which it is believed.")
+@click.option("--public", metavar="HEX", default="", help="Public half of a key that was made elsewhere.")
 @click.option("--authority", type=click.Path(path_type=Path, dir_okay=False), help=_AUTHORITY_HELP)
 @as_json
 @at_ground
@@ -53,6 +54,7 @@ def new(
     directory: Path,
     rights: tuple[str, ...],
     days: float | None,
+    public: str,
     authority: Path | None,
     is_json: bool,
     url: str,
@@ -62,10 +64,10 @@ def new(
     Without --right it gets the rights of an operator: command, critical and submit.
     """
     path = directory / f"{name}.key"
-    if path.exists():
-        raise FileError(path, "there is a key already; choose another name, or rotate it")
-    key = SigningKey.load_or_create(path)
-    entry = KeyEntry(name, key.public, frozenset(Right(right) for right in rights) or OPERATOR_RIGHTS)
+    if public and authority is None:
+        raise click.UsageError("--public needs --authority: the key is there, and only to be believed")
+    half = _public(public) if public else _made(path)
+    entry = KeyEntry(name, half, frozenset(Right(right) for right in rights) or OPERATOR_RIGHTS)
     if authority is None:
         _told(entry, path, is_json=is_json)
         return
@@ -74,6 +76,22 @@ def new(
         ring.add(replace(entry, not_after_seconds=now + days * 86_400 if days else 0.0))
 
     _change(url, authority, add, is_json=is_json)
+
+
+def _made(path: Path) -> bytes:
+    if path.exists():
+        raise FileError(path, "there is a key already; choose another name, rotate it, or give its --public half")
+    return SigningKey.load_or_create(path).public
+
+
+def _public(text: str) -> bytes:
+    try:
+        half = bytes.fromhex(text)
+    except ValueError:
+        half = b""
+    if len(half) != 32:
+        raise UserError(f'--public "{text[:70]}": must be 64 hexadecimal digits, as `skyrack keys show` prints them')
+    return half
 
 
 @keys.command()
@@ -241,5 +259,6 @@ def _show(record: dict[str, Any], *, is_json: bool) -> None:
     out.print(f"\nversion {record['version']}, {len(record['revoked'])} keys revoked")
     for satellite in record["satellites"]:
         version = "unknown" if satellite["version"] is None else satellite["version"]
-        answer = f"{satellite['answer']} {satellite['reason']}".strip() or "no answer to the last change"
-        out.print(f"{satellite['satellite']} has version {version}: {answer}")
+        silent = "" if version == record["version"] else "nothing was heard yet of the last change"
+        answer = f"{satellite['answer']} {satellite['reason']}".strip() or silent
+        out.print(f"{satellite['satellite']} has version {version}" + (f": {answer}" if answer else ""))
