@@ -198,3 +198,53 @@ def test_who_waits_is_let_go_when_the_ground_closes(kit: Any) -> None:
             assert (await request).json() == []
 
     talking(kit, scenario)
+
+
+def test_lists_come_in_pages_that_nothing_moves(kit: Any) -> None:
+    async def scenario(world: Any, http: httpx.AsyncClient) -> None:
+        for number in range(5):
+            assert (await put_job(http, f"job-{number}", name="even" if number % 2 == 0 else "odd")).status_code == 200
+        seen: list[str] = []
+        link = "/v1/jobs?limit=2"
+        while link:
+            page = await http.get(link)
+            seen = [job["job_id"] for job in page.json()] + seen
+            await put_job(http, f"later-{len(seen)}")  # what comes meanwhile moves nothing
+            link = page.links.get("next", {}).get("url", "")
+        assert seen == [f"job-{number}" for number in range(5)]
+        for cursor in ("x", "bm8=", "WzEsMl0="):
+            refused = await http.get("/v1/jobs", params={"cursor": cursor})
+            assert refused.status_code == 422
+            assert "cursor: this is none" in refused.json()["detail"]
+
+    talking(kit, scenario, rate=1.0)
+
+
+def test_jobs_are_found_by_state_submitter_satellite_and_time(kit: Any) -> None:
+    async def scenario(world: Any, http: httpx.AsyncClient) -> None:
+        record = (await put_job(http, "one")).json()
+        await world.settled("one")
+
+        async def found(**params: Any) -> list[str]:
+            return [job["job_id"] for job in (await http.get("/v1/jobs", params=params)).json()]
+
+        at = record["submitted_seconds"]
+        satellite = (await http.get("/v1/jobs/one")).json()["satellite"]
+        for params in (
+            {"state": "completed"},
+            {"submitter": record["submitter"]},
+            {"satellite": satellite},
+            {"submitted_from_seconds": at, "submitted_until_seconds": at + 1},
+        ):
+            assert await found(**params) == ["one"], params
+        for params in (
+            {"state": "RUNNING"},
+            {"submitter": "somebody else"},
+            {"satellite": "sat-9"},
+            {"submitted_from_seconds": at + 1},
+            {"submitted_until_seconds": at},
+        ):
+            assert await found(**params) == [], params
+        assert "must be one of SUBMITTED" in (await http.get("/v1/jobs?state=LOST")).json()["detail"]
+
+    talking(kit, scenario)
