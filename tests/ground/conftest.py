@@ -23,7 +23,7 @@ from ground.audit import Audit
 from ground.client import Address
 from ground.segment import SUBSCRIPTIONS, GroundSegment, GroundSettings
 from skyrack import files, orders, receipts
-from skyrack.backhaul import Connector, LinkState, down_topic, up_topic
+from skyrack.backhaul import OFFLINE, Connector, LinkState, Will, down_topic, state_topic, up_topic
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import Clock, MissionClock
 from skyrack.database import Database
@@ -350,7 +350,7 @@ async def fly(
     ground = make_ground(clock, hub.connector("ground", SUBSCRIPTIONS), settings=settings, database=database)
     world = World(clock, hub, ground, {}, is_up)
     for name in NAMES:
-        connector = hub.connector(name, [up_topic(name)], link=world.link)
+        connector = hub.connector(name, [up_topic(name)], Will(state_topic(name), OFFLINE), world.link)
         world.satellites[name] = FakeSatellite(name, clock, connector)
     await ground.open()
     tasks = [asyncio.create_task(ground.run())]
