@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,11 @@ from ground.errors import ConflictError, UnknownError
 from ground.placement import PlacementSettings
 from ground.pulse import Pulse
 from ground.segment import GroundSettings
-from ground.store import files
-from ground.vault import Vault
 from skyrack import virtual
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
 from skyrack.delivery import OutboxFullError, reconcile
+from skyrack.delivery.blocks import describe
 from skyrack.errors import UserError
 from skyrack.v1 import (
     backhaul_pb2,
@@ -77,7 +77,7 @@ def test_loss_duplication_and_reordering_lose_nothing_and_double_nothing(kit: An
         for number in range(12):
             record = await world.settled(f"job-{number}", 100_000)
             assert record.state == "COMPLETED", record
-            assert record.attempt == 1
+            assert record.attempt == 1, [step.reason for step in record.history]
             applied = [step.state for step in record.history if step.is_applied]
             assert applied.count("COMPLETED") == 1
         placed = [p.spec.job_id for satellite in world.satellites.values() for p in satellite.placements]
@@ -188,14 +188,18 @@ def test_a_damaged_result_is_refused_and_told(kit: Any) -> None:
         promised = hashlib.sha256(b"good").digest()
         values = {"result_sha256": promised, "result_bytes": 4}
         await holder.status(placement, 3, job_pb2.JOB_STATE_COMPLETED, **values)
-        chunk = job_pb2.FileChunk(job_id="one", attempt=1, sha256=promised, total_bytes=4, data=b"evil")
-        await holder.send(options_pb2.STREAM_BULK, file_chunk=chunk)
+        evil = describe([b"evil"])
+        lie = replace(evil, layout=replace(evil.layout, sha256=promised))
+        await holder.endpoint.database.write(
+            lambda connection: holder.files.book.offer(connection, "ground", lie, "one", 1, content=b"evil")
+        )
+        holder.files.changed()
 
         async def is_refused() -> str:
             return str((await world.ground.job("one")).result_problem)
 
-        assert "whose hash is not the one" in await world.until(is_refused)
-        with pytest.raises(UnknownError, match="whose hash"):
+        assert "the SHA-256 of the whole is not" in await world.until(is_refused)
+        with pytest.raises(UnknownError, match="the SHA-256 of the whole"):
             await world.ground.result("one")
 
     flying(kit, scenario)
@@ -217,16 +221,17 @@ def test_pieces_of_results_that_nobody_waits_for_are_forgotten(kit: Any) -> None
         for satellite, placement in placements().values():
             await satellite.status(placement, 1, job_pb2.JOB_STATE_ACCEPTED)
             await satellite.status(placement, 2, job_pb2.JOB_STATE_RUNNING)
-            await satellite.send_result(placement, b"half of it")
+            await satellite.send_result(placement, placement.spec.job_id.encode())
         await world.clock.sleep(100)
         satellite, placement = placements()["failed"]
         await satellite.status(placement, 3, job_pb2.JOB_STATE_FAILED, reason="it broke")
         await world.settled("failed")
 
-        assert await world.ground.database.write(files.drop_stray_chunks) == 1
-        assert await world.ground.database.read(
-            lambda connection: connection.execute("SELECT job_id FROM chunks").fetchall()
-        ) == [("runs",)]
+        await world.ground.database.write(world.ground.transfers.drop_strays)
+        rows = await world.ground.database.read(
+            lambda connection: connection.execute("SELECT job_id FROM files_wanted_for").fetchall()
+        )
+        assert [job_id for (job_id,) in rows] == ["runs"]
 
     flying(kit, scenario)
 
@@ -295,14 +300,14 @@ def test_a_deadline_that_passes_on_the_ground(kit: Any) -> None:
 def test_a_full_outbox_holds_up_nothing_else(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(world: Any) -> None:
         ground, full = world.ground, {"sat-1", "sat-2"}
-        enqueue = ground.enqueue
+        offer = ground.transfers.offer_package
 
-        def refusing(connection: Any, satellite: str, stream: int, *rest: Any) -> None:
-            if satellite in full and stream == options_pb2.STREAM_BULK:
+        def refusing(connection: Any, satellite: str, *rest: Any) -> None:
+            if satellite in full:
                 raise OutboxFullError(f"too much waits for {satellite}")
-            enqueue(connection, satellite, stream, *rest)
+            offer(connection, satellite, *rest)
 
-        monkeypatch.setattr(ground, "enqueue", refusing)
+        monkeypatch.setattr(ground.transfers, "offer_package", refusing)
         await world.clock.sleep(300)
         await ground.submit(kit.spec_of(priority=90), b"package", job_id="large")
         await ground.submit(kit.spec_of(lifetime_seconds=3000.0), b"package", job_id="late")
@@ -329,7 +334,7 @@ def test_what_is_over_is_forgotten_in_the_end_and_what_is_open_never(
     async def scenario(world: Any) -> None:
         ground = world.ground
         if on_disk:
-            ground.vault = Vault(tmp_path)
+            ground.vault._directory = tmp_path
         package, other = b"package" * 100, b"another" * 100
         done = await ground.submit(kit.spec_of(), package, job_id="done")
         result = hashlib.sha256(world.satellites["sat-1"].result).digest()
