@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from ground.connection import Connection
-from ground.store.schema import IS_EXPECTED, IS_OPEN, chunks, jobs, packages, results
+from ground.store.schema import packages, results
 from ground.store.upsert import insert
-from skyrack.v1 import job_pb2
 
 __all__ = [
     "ResultRow",
-    "add_chunk",
     "add_package",
     "complete_result",
     "drop_packages",
-    "drop_stray_chunks",
     "expect_result",
     "has_package",
-    "incomplete_results",
-    "read_chunks",
-    "received_bytes",
     "refuse_result",
     "result_of",
     "wanted",
@@ -51,7 +45,6 @@ _ADD_PACKAGE: Final = _INSERT_PACKAGE.on_conflict_do_update(
         "received_seconds": _INSERT_PACKAGE.excluded.received_seconds,
     },
 )
-_ADD_CHUNK: Final = insert(chunks).on_conflict_do_nothing()
 _RESULTS: Final = select(
     results.c.job_id,
     results.c.attempt,
@@ -60,13 +53,6 @@ _RESULTS: Final = select(
     results.c.received_seconds,
     results.c.problem,
 )
-_OF_RESULT: Final = (
-    (chunks.c.job_id == bindparam("job_id"))
-    & (chunks.c.attempt == bindparam("attempt"))
-    & (chunks.c.sha256 == bindparam("sha256"))
-)
-_READ: Final = select(chunks.c.offset_bytes, chunks.c.data).where(_OF_RESULT).order_by(chunks.c.offset_bytes)
-_SIZE: Final = select(func.coalesce(func.sum(func.length(chunks.c.data)), 0)).where(_OF_RESULT)
 
 
 def add_package(connection: Connection, sha256: bytes, size_bytes: int, now: float) -> None:
@@ -78,18 +64,6 @@ def has_package(connection: Connection, sha256: bytes) -> bool:
     """Whether the package is here."""
     found = connection.execute(select(packages.c.size_bytes).where(packages.c.sha256 == sha256))
     return found.first() is not None
-
-
-def add_chunk(connection: Connection, chunk: job_pb2.FileChunk) -> None:
-    """Keep a piece of a result; a second copy of it changes nothing."""
-    row = {
-        "job_id": chunk.job_id,
-        "attempt": chunk.attempt,
-        "sha256": chunk.sha256,
-        "offset_bytes": chunk.offset_bytes,
-        "data": chunk.data,
-    }
-    connection.execute(_ADD_CHUNK, row)
 
 
 def expect_result(connection: Connection, job_id: str, attempt: int, sha256: bytes, size_bytes: int) -> None:
@@ -104,44 +78,9 @@ def result_of(connection: Connection, job_id: str) -> ResultRow | None:
     return None if row is None else ResultRow(*row)
 
 
-def incomplete_results(connection: Connection) -> list[ResultRow]:
-    """Results all of whose bytes lie here and are yet to be put together."""
-    rows = connection.execute(_RESULTS.where(IS_EXPECTED).order_by(results.c.job_id)).fetchall()
-    found = [ResultRow(*row) for row in rows]
-    return [row for row in found if received_bytes(connection, row.job_id, row.attempt, row.sha256) >= row.size_bytes]
-
-
-def received_bytes(connection: Connection, job_id: str, attempt: int, sha256: bytes) -> int:
-    """Bytes of a result that lie here."""
-    return int(connection.execute(_SIZE, {"job_id": job_id, "attempt": attempt, "sha256": sha256}).scalar_one())
-
-
-def read_chunks(connection: Connection, row: ResultRow) -> Iterator[bytes]:
-    """The pieces of a result, in order; ends early at a gap."""
-    end = 0
-    key = {"job_id": row.job_id, "attempt": row.attempt, "sha256": row.sha256}
-    for offset, data in connection.execute(_READ, key):
-        if offset > end:
-            return
-        piece = data[end - offset :]
-        end += len(piece)
-        yield piece
-
-
 def complete_result(connection: Connection, job_id: str, now: float) -> None:
-    """The result lies in the vault, verified; its pieces are no longer needed."""
+    """The result lies in the vault, verified."""
     connection.execute(update(results).where(results.c.job_id == job_id).values(received_seconds=now))
-    connection.execute(delete(chunks).where(chunks.c.job_id == job_id))
-
-
-def drop_stray_chunks(connection: Connection) -> int:
-    """Forget pieces that nobody waits for: of attempts that were replaced, of jobs that ended without a result."""
-    is_waited_for = exists().where(
-        jobs.c.job_id == chunks.c.job_id,
-        jobs.c.attempt == chunks.c.attempt,
-        or_(IS_OPEN, exists().where(results.c.job_id == jobs.c.job_id, IS_EXPECTED)),
-    )
-    return connection.execute(delete(chunks).where(~is_waited_for)).rowcount
 
 
 def drop_packages(connection: Connection, before: float, needed: Container[bytes]) -> None:
@@ -160,4 +99,3 @@ def wanted(connection: Connection) -> set[bytes]:
 def refuse_result(connection: Connection, job_id: str, problem: str) -> None:
     """What came down is not what its satellite announced."""
     connection.execute(update(results).where(results.c.job_id == job_id).values(problem=problem))
-    connection.execute(delete(chunks).where(chunks.c.job_id == job_id))

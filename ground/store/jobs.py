@@ -20,7 +20,6 @@ from ground.store.schema import (
     IS_UNDER_WAY,
     IS_WAITING,
     attempts,
-    chunks,
     job_history,
     jobs,
     results,
@@ -404,5 +403,5 @@ def trim(connection: Connection, before: float) -> None:
         delete(jobs).where(jobs.c.is_open == 0, ~_HAS_EXPECTED, is_old).returning(jobs.c.job_id)
     ).scalars()
     old = [{"old": job_id} for job_id in forgotten]
-    for table in (attempts, job_history, results, chunks) if old else ():
+    for table in (attempts, job_history, results) if old else ():
         connection.execute(delete(table).where(table.c.job_id == bindparam("old")), old)

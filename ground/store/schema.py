@@ -31,7 +31,6 @@ __all__ = [
     "Name",
     "Serial",
     "attempts",
-    "chunks",
     "events",
     "job_history",
     "jobs",
@@ -166,16 +165,6 @@ results: Final = Table(
 )
 IS_EXPECTED: Final = results.c.received_seconds.is_(None) & (results.c.problem == literal_column("''"))
 Index("results_expected", results.c.job_id, sqlite_where=IS_EXPECTED, postgresql_where=IS_EXPECTED)
-
-chunks: Final = Table(
-    "chunks",
-    METADATA,
-    Column("job_id", Name, primary_key=True),
-    Column("attempt", BigInteger, primary_key=True),
-    Column("sha256", LargeBinary, primary_key=True),
-    Column("offset_bytes", BigInteger, primary_key=True),
-    Column("data", LargeBinary, nullable=False),
-)
 
 telecommands: Final = Table(
     "telecommands",
