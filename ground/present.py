@@ -153,11 +153,13 @@ def job(record: Mapping[str, Any], out: Console) -> None:
     out.print(Text.assemble((record["job_id"], "bold"), "  ", _word(record["state"]), "  ", _what(record)))
     facts = {
         "submitter": record["submitter"],
+        "signed by": record["signed_by"],
         "command": " ".join(record["command"]),
         "asks for": f"{record['power_watts']:g} W, {record['cores']} cores, priority {record['priority']}",
         "energy": f"{record['energy_joules']:,.0f} J in {duration(record['run_seconds'])} of running",
         "preemptions": str(record["preemptions"]),
         "result": f"{record['result_bytes']:,} bytes" if record["result_sha256"] else "",
+        "verified": f"{record['satellite']} vouches for how it ended" if record["is_verified"] else "",
         "deadline": mission_time_text(record["deadline_seconds"]) if record["deadline_seconds"] else "",
     }
     for name, fact in facts.items():
@@ -292,6 +294,8 @@ def telecommand(record: Mapping[str, Any], out: Console) -> None:
     """A telecommand and its stages."""
     what = f"{record['service']}.{record['method']}({record['arguments']}) to {record['satellite']}"
     out.print(Text.assemble((record["command_id"], "bold"), "  ", what))
+    if record["signed_by"]:
+        out.print(f"   signed by {record['signed_by']}")
     for stage in record["stages"]:
         out.print("  ", stage_line(stage))
     if record["response"]:

@@ -238,12 +238,15 @@ def sealed(frame: Frame, signer: str) -> bytes:
         ("operator-1", "ground", "in the name of 'ground'"),
         (SATELLITE, "ground", "in the name of 'ground'"),
         ("stranger", "ground", "not known here"),
+        ("late relay", "late relay", "expired"),
     ],
 )
 def test_an_order_comes_through_a_relay_or_not_at_all(signer: str, source: str, words: str) -> None:
     async def scenario(setup: Any) -> None:
         async with setup.flying(Compute, Gateway):
             payload = Payload(order=orders.sign(drain(), key("operator-1"))).SerializeToString()
+            late = KeyEntry("late relay", key("late relay").public, frozenset({Right.RELAY}), 0.0, START - 1)
+            with_entries(setup, late)
             frame = Frame(source=source, destination=SATELLITE, incarnation=99, frame_sequence=1, epoch=99)
             frame.stream = STREAM_STATUS
             frame.items.append(Item(sequence=1, payload=payload))

@@ -14,6 +14,8 @@ JOB: dict[str, Any] = {
     "state": "FAILED",
     "satellite": "sat-1",
     "submitter": "somebody",
+    "signed_by": "ground for somebody",
+    "is_verified": False,
     "command": ["python3", "main.py", "[/red]", ":rocket:"],
     "power_watts": 400.0,
     "cores": 1,
