@@ -14,6 +14,8 @@ from typing import Any, Final
 __all__ = ["PARTS", "Options", "Say", "measure"]
 
 PARTS: Final[Mapping[str, str]] = {
+    "telemetry": "hil.bench.ground.telemetry",
+    "mqtt": "hil.bench.ground.telemetry_mqtt",
     "exactly-once": "hil.bench.ground.exactly_once",
     "api": "hil.bench.ground.api",
 }
