@@ -149,7 +149,7 @@ def test_a_satellite_speaks_for_its_own_jobs_only(kit: Any) -> None:
         assert (await world.ground.job("one")).state == "PLACED"
         names = [event.name for event in await world.ground.events()]
         assert names.count("job_status_refused") == 2
-        assert "frame_refused" in names
+        assert "job_result_unwanted" in names
         with pytest.raises(UnknownError, match="it has no result yet"):
             await world.ground.result("one")
 
