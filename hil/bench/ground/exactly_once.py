@@ -61,7 +61,7 @@ class Campaign:
         done = time.monotonic()
         verdicts = await self._verify()
         await self._http.aclose()
-        for name in ("ground", *(f"far end {name}" for name in self._station.names)):
+        for name in (*self._station.killable, *(f"far end {name}" for name in self._station.names)):
             self._station.end(name)
         return self._balance(verdicts, up - began, done - up)
 
@@ -96,6 +96,7 @@ class Campaign:
                 self._rng.shuffle(round_)
             name = round_.pop()
             self._station.check()
+            await self._station.until_up(name)
             self._station.kill(name)
             self.kills[name.partition(" ")[0]] += 1
             try:
@@ -174,6 +175,7 @@ class Campaign:
             "seconds": seconds,
             "jobs_per_second": options.jobs / seconds,
             "batches_per_second": options.batches / seconds,
+            "cpu_seconds": {name: round(spent, 1) for name, spent in sorted(self._station.cpu_seconds.items())},
             "kills": dict(sorted(self.kills.items())),
             "jobs_completed": jobs["completed"],
             "jobs_not_completed": jobs["not_completed"],

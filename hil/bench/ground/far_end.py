@@ -14,8 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from google.protobuf.message import Message
-
 from flight.board import load_board
 from flight.bus import BusError
 from flight.process import make_context, run_until_asked
@@ -48,27 +46,32 @@ _OUTBOX_ITEMS: Final = 10_000
 _FREE_NODES: Final = 400
 
 
-class Budgets(Service):
-    """Power, and under another name thermal: plenty, for ever."""
+class Power(Service):
+    """Plenty of watts, for ever."""
 
     name = "power"
     publishes = (PowerBudget,)
-    budget: type[Message] = PowerBudget
 
     @every(seconds=5)
     def offer(self) -> None:
         """Offer more than is ever needed."""
         now = self.clock.now()
         slices = [BudgetSlice(start_seconds=now, watts=1e6)]
-        self.publish(self.budget(mission_time_seconds=now, end_seconds=now + 6000, compute=slices))  # type: ignore[call-arg]
+        self.publish(PowerBudget(mission_time_seconds=now, end_seconds=now + 6000, compute=slices))
 
 
-class Heat(Budgets):
-    """Thermal."""
+class Thermal(Service):
+    """All heat can go, for ever."""
 
     name = "thermal"
     publishes = (ThermalBudget,)
-    budget = ThermalBudget
+
+    @every(seconds=5)
+    def offer(self) -> None:
+        """Offer more than is ever needed."""
+        now = self.clock.now()
+        slices = [BudgetSlice(start_seconds=now, watts=1e6)]
+        self.publish(ThermalBudget(mission_time_seconds=now, end_seconds=now + 6000, compute=slices))
 
 
 class Compute(Service):
@@ -86,7 +89,8 @@ class Compute(Service):
         self._held: dict[str, backhaul_pb2.OpenJob] = {}
         self.runs: dict[str, int] = {}
         self._handed_over = 0
-        self._waiting = 0
+        self._has_room = asyncio.Event()
+        self._has_room.set()
         self._in_hand = asyncio.Semaphore(_IN_HAND)
 
     async def on_start(self) -> None:
@@ -132,7 +136,10 @@ class Compute(Service):
     @subscribe(LinkStatus)
     def on_link(self, status: LinkStatus) -> None:
         """How much the gateway has to send."""
-        self._waiting = status.outbox_items
+        if status.outbox_items > _OUTBOX_ITEMS:
+            self._has_room.clear()
+        else:
+            self._has_room.set()
 
     @every(seconds=5)
     def tell_status(self) -> None:
@@ -220,8 +227,7 @@ class Compute(Service):
     async def _telemetry(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
         for number in range(self._batches):
-            while self._waiting > _OUTBOX_ITEMS:
-                await asyncio.sleep(_RETRY_SECONDS)
+            await self._has_room.wait()
             await self._in_hand.acquire()
             task = asyncio.create_task(self._batch(number))
             tasks.add(task)
@@ -265,7 +271,11 @@ def main(board_path: Path, progress: Path, batches: int) -> None:
         compute = Compute(make_context(board, "compute", clock))
         key = SigningKey.load_or_create(Path(board.keys_dir) / f"{board.satellite}.key")
         compute.prepare(key, Path(board.state_dir) / "made", progress, batches)
-        services = [compute, Budgets(make_context(board, "power", clock)), Heat(make_context(board, "thermal", clock))]
+        services: list[Service] = [
+            compute,
+            Power(make_context(board, "power", clock)),
+            Thermal(make_context(board, "thermal", clock)),
+        ]
         for service in services:
             await service.start()
         try:

@@ -1,4 +1,4 @@
-"""A real broker, a real ground and real gateways in processes of their own, each of which can be killed and restarted."""
+"""A real broker, a real ground and real gateways in processes of their own, which can be killed and started again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from skyrack.errors import UserError
 from skyrack.satellite import load_constellation
 from skyrack.signing import provision
 
-_PATIENCE_SECONDS: Final = 90.0
+_PATIENCE_SECONDS: Final = 300.0
 _SERVICES: Final = ("power", "thermal", "compute", "gateway")
 _QUIET: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -51,6 +51,8 @@ class Station:
         self.names = tuple(satellites)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, list[str]] = {}
+        self.cpu_seconds: dict[str, float] = {}
+        """Of processes that were killed or ended, by kind."""
         self._broker_port, self._http_port = free_ports(2, random.SystemRandom())
         self._write(run_dir, batches)
 
@@ -139,9 +141,16 @@ class Station:
                 self._commands[name], stdout=output, stderr=output, env={**os.environ, **_QUIET}, cwd=self.directory
             )
 
+    async def until_up(self, name: str) -> None:
+        """Wait until a process that was started does its work."""
+        ports = {"broker": self._broker_port, "ground": self._http_port}
+        if name in ports:
+            await self._until(lambda: _listens(ports[name]), f"{name} listens")
+
     def kill(self, name: str) -> None:
         """Kill a process as a failing machine does."""
         process = self._processes[name]
+        self._count(name)
         process.kill()
         process.wait()
 
@@ -154,11 +163,16 @@ class Station:
     def end(self, name: str) -> None:
         """Ask a process to end, and wait for it."""
         process = self._processes[name]
+        self._count(name)
         process.terminate()
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
             self.kill(name)
+
+    def _count(self, name: str) -> None:
+        kind = name.rpartition(" ")[0] or name
+        self.cpu_seconds[kind] = self.cpu_seconds.get(kind, 0.0) + _cpu_seconds(self._processes[name].pid)
 
     def close(self) -> None:
         """End whatever runs."""
@@ -182,6 +196,7 @@ class Station:
                 if answer.status_code < 500:
                     return answer
             except (httpx.TransportError, OSError, ValueError):
+                self.check()
                 if time.monotonic() > end:
                     raise
             await asyncio.sleep(0.2)
@@ -217,3 +232,11 @@ class Station:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
