@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ground.records import CommandStage
+from ground.records import CommandStage, TelecommandRecord
 
-__all__ = ["QueueRecord", "SequenceRecord", "SequenceStepRecord", "WaitingCommand"]
+__all__ = ["AbortRecord", "QueueRecord", "SequenceRecord", "SequenceStepRecord", "WaitingCommand"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +77,12 @@ class SequenceRecord:
     signed_by: str = ""
     stages: tuple[CommandStage, ...] = ()
     steps: tuple[SequenceStepRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AbortRecord:
+    """What came of asking that a sequence end early."""
+
+    sequence: SequenceRecord
+    # The command that tells the satellite; None where the sequence had not left, or was over.
+    command: TelecommandRecord | None

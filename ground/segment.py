@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from google.protobuf.message import Message
 
 from ground import dispatch, lifecycle
+from ground.command_records import AbortRecord
 from ground.connection import Connection
 from ground.errors import ConflictError, UnknownError
 from ground.order_desk import OrderDesk
@@ -22,7 +23,6 @@ from ground.orders import checked_rpc
 from ground.placement import fits_somewhere
 from ground.records import EventRecord, JobRecord, SatelliteRecord, TelecommandRecord
 from ground.relay import SUBSCRIPTIONS, GroundSettings, Relay
-from ground.sequences import AbortRecord
 from ground.store import events, files, jobs, telecommands
 from ground.telemetry.archiver import history
 from ground.store.job_records import EVERYTHING, JobFilter

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ from google.protobuf.message import Message
 
 from ground.command_desk import CommandDesk
 from ground.command_queue import CommandQueue
-from ground.command_records import SequenceRecord
+from ground.command_records import AbortRecord, SequenceRecord
 from ground.connection import Connection
 from ground.errors import ConflictError, UnknownError
 from ground.orders import Orders
@@ -34,18 +33,9 @@ from skyrack.v1.backhaul_pb2 import (
 )
 from skyrack.v1.gateway_pb2 import AbortSequenceRequest
 
-__all__ = ["AbortRecord", "SequenceDesk"]
+__all__ = ["SequenceDesk"]
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True, slots=True)
-class AbortRecord:
-    """What came of asking that a sequence end early."""
-
-    sequence: SequenceRecord
-    # The command that tells the satellite; None where the sequence had not left, or was over.
-    command: TelecommandRecord | None
 
 
 class SequenceDesk:

@@ -7,9 +7,8 @@ from pydantic import Field
 
 from ground.api.common import Limit, Model, Operator, Revision, Segment, Viewer, Wait, about, newer
 from ground.api.queues import Why
-from ground.command_records import SequenceRecord
+from ground.command_records import AbortRecord, SequenceRecord
 from ground.sequencefile import OnFailure, step_of
-from ground.sequences import AbortRecord
 from skyrack.errors import UserError
 from skyrack.sequences import MAXIMUM_STEPS
 from skyrack.v1.backhaul_pb2 import CommandSequence

@@ -16,6 +16,7 @@ import msgspec
 from ground.client import calls
 from ground.client.blocking import headers_of, verification_of
 from ground.client.calls import Call
+from ground.client.command_words import CommandWords
 from ground.client.errors import GroundError, check, no_ground, unreachable
 from ground.client.find import find_ground
 from ground.client.stream import Change, changes
@@ -38,7 +39,7 @@ _MAY_PASS: Final = frozenset({429, 502, 503, 504})
 RESULT_LIMIT_BYTES: Final = 1 << 30
 
 
-class Skyrack:
+class Skyrack(CommandWords):
     """Asks one ground, for as long as its context lasts.
 
     For example::

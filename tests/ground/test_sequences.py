@@ -10,6 +10,7 @@ import pytest
 
 from ground import sequencefile
 from ground.api import make_app
+from ground.client import Skyrack
 from ground.errors import ConflictError, UnknownError
 from skyrack import files, virtual
 from skyrack.errors import UserError
@@ -36,7 +37,7 @@ def fly(kit: Any, scenario: Callable[[Any], Awaitable[None]]) -> None:
     virtual.run(main)
 
 
-async def report(world: Any, name: str, number: int, stage: int, satellite: str = "sat-1") -> None:
+async def report(world: Any, name: str, number: int, stage: Any, satellite: str = "sat-1") -> None:
     at = world.clock.now()
     told: Any = (
         {"telecommand_report": TelecommandReport(command_id=f"{name}/{number}", stage=stage, mission_time_seconds=at)}
@@ -141,6 +142,29 @@ def test_a_sequence_of_which_nothing_is_heard_expires(kit: Any) -> None:
         await world.clock.sleep(900)
         record = await world.ground.sequence_desk.sequence("s1")
         assert (record.stage, record.reason) == ("EXPIRED", "its time ended and nothing was heard of it")
+
+    fly(kit, scenario)
+
+
+def test_the_client_for_asyncio_has_the_same_words(kit: Any) -> None:
+    async def scenario(world: Any) -> None:
+        transport = httpx.ASGITransport(make_app(world.ground))
+        async with Skyrack("http://localhost", transport=transport) as sky:
+            assert (await sky.hold("sat-1", "why")).reason == "why"
+            record = await sky.run_sequence("sat-1", "node-power-cycle", sequence_id="s1")
+            assert record.stage == "HELD"
+            assert [queue.is_held for queue in await sky.queues()] == [True, False]
+            command = await sky.send("sat-1", "SetDrain", draining=True)
+            assert (await sky.withdraw(command, "not needed")).stage == "WITHDRAWN"
+            assert not (await sky.release("sat-1")).is_held
+            await world.clock.sleep(30)
+            assert (await sky.sequence("s1")).stage == "SENT"
+            assert (await sky.sequences())[0].sequence_id == "s1"
+            assert (await sky.abort("s1", "enough")).command is not None
+            for number in range(1, 5):
+                await report(world, "s1", number, backhaul_pb2.TELECOMMAND_STAGE_FAILED)
+            await report(world, "s1", 0, backhaul_pb2.TELECOMMAND_STAGE_FAILED)
+            assert [step.number async for step in sky.watch_sequence("s1")] == [1, 2, 3, 4]
 
     fly(kit, scenario)
 
