@@ -193,24 +193,53 @@ def run(constellation: str, rate: float, broker: str, name: str | None, limit: f
 
 
 BENCHES = ("bus", "plant", "twin", "footprint")
+GROUND = "ground"
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--only", multiple=True, metavar="PART", help="Of ground: only this part; may be given again.")
+@click.option("--jobs", default=10_000, show_default=True, type=click.IntRange(1), help="Of ground exactly-once.")
+@click.option("--batches", default=100_000, show_default=True, type=click.IntRange(0), help="Of ground exactly-once.")
+@click.option(
+    "--kill-seconds", default=10.0, show_default=True, type=_Number(min=0.5), help="Mean time between its kills."
+)
+@click.option("--seed", default=0, show_default=True, help="Of what ground does at random.")
 @_json
-def bench(names: tuple[str, ...], as_json: bool) -> None:
-    """Measure bus, plant, twin and footprint, each beside its baseline in the same run."""
+def bench(
+    names: tuple[str, ...],
+    only: tuple[str, ...],
+    jobs: int,
+    batches: int,
+    kill_seconds: float,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Measure bus, plant, twin, footprint or ground, each beside its baseline in the same run.
+
+    Without a NAME all but ground are measured, which takes longer than the others together. The exit code is 1 when
+    something was lost.
+    """
+    from hil.bench import ground as ground_bench
     from hil.bench.present import show_bench
 
     for name in names:
-        if name not in BENCHES:
-            raise click.BadParameter(f"there is no bench {name}; there are {', '.join(BENCHES)}")
-    found = {}
+        if name not in (*BENCHES, GROUND):
+            raise click.BadParameter(f"there is no bench {name}; there are {', '.join((*BENCHES, GROUND))}")
+    for part in only:
+        if part not in ground_bench.PARTS:
+            raise click.BadParameter(f"ground has no part {part}; it has {', '.join(ground_bench.PARTS)}")
+    options = ground_bench.Options(jobs=jobs, batches=batches, kill_seconds=kill_seconds, seed=seed)
+    found: dict[str, Any] = {}
     for name in names or BENCHES:
         click.echo(f"measuring {name}", err=True)
-        found[name] = importlib.import_module(f"hil.bench.{name}").run_bench()
+        if name == GROUND:
+            found[name] = ground_bench.measure(only, options, lambda text: click.echo(text, err=True))
+        else:
+            found[name] = importlib.import_module(f"hil.bench.{name}").run_bench()
         if not as_json:
             show_bench(name, found[name])
     if as_json:
         json.dump(found, sys.stdout, indent=1)
         sys.stdout.write("\n")
+    sys.exit(int(any(part.get("lost") for part in found.get(GROUND, {}).values())))

@@ -33,6 +33,8 @@ class Options:
     satellites: int = 2
     kill_seconds: float = 10.0
     """Mean wall time between two kills."""
+    kills_at_least: int = 0
+    """It goes on until so many have been killed."""
     seed: int = 0
     clients: int = 50
     queued_jobs: int = 1_000

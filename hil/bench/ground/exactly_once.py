@@ -121,7 +121,8 @@ class Campaign:
                     f"batches handed over {batches:,} of {options.batches:,}, stored {stored:,}; "
                     f"kills {sum(self.kills.values())}"
                 )
-            if done and batches == options.batches and not telling:
+            is_battered = sum(self.kills.values()) >= options.kills_at_least
+            if done and batches == options.batches and not telling and is_battered:
                 return
             await asyncio.sleep(1.0)
         raise RuntimeError(f"not all was done in {_LONGEST_SECONDS:g} s; kills: {dict(self.kills)}")

@@ -41,7 +41,7 @@ _IN_HAND: Final = 64
 """Requests to the gateway that wait for an answer at a time."""
 _ANSWER_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 0.2
-_OUTBOX_ITEMS: Final = 10_000
+_OUTBOX_ITEMS: Final = 2_000
 """While more than so many wait in the gateway, no telemetry is handed over: it would be shed."""
 _FREE_NODES: Final = 400
 

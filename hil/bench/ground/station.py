@@ -35,17 +35,24 @@ def mosquitto() -> str | None:
     return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return free_ports(1, random.SystemRandom())[0]
+
+
 class Station:
     """Everything lies in ``directory``, and ends with ``close``."""
 
-    def __init__(self, directory: Path, run_dir: Path, satellites: Sequence[str], batches: int) -> None:
+    def __init__(
+        self, directory: Path, run_dir: Path, satellites: Sequence[str], batches: int, *, needs_broker: bool = True
+    ) -> None:
         """``run_dir`` holds the sockets of the satellites' buses: its path must be short.
 
         Raises:
             UserError: mosquitto is not installed.
         """
         self._program = mosquitto()
-        if self._program is None:
+        if self._program is None and needs_broker:
             raise UserError("this needs mosquitto, which is not installed")
         self.directory = directory
         self.names = tuple(satellites)
@@ -83,7 +90,7 @@ class Station:
         python = sys.executable
         self._commands["broker"] = [str(self._program), "-c", str(home / "mosquitto.conf")]
         self._commands["ground"] = [python, "-m", "ground", "--config", str(home / "ground.toml")]
-        share, rest = divmod(batches, len(self.names))
+        share, rest = divmod(batches, max(1, len(self.names)))
         for index, name in enumerate(self.names):
             board = Board(
                 satellite=name,
@@ -128,7 +135,7 @@ class Station:
     async def up(self) -> None:
         """Start everything, and wait until each satellite can be given jobs."""
         self.start("broker")
-        await self._until(lambda: _listens(self._broker_port), "the broker listens")
+        await self.until(lambda: listens(self._broker_port), "the broker listens")
         for name in self._commands:
             if name != "broker":
                 self.start(name)
@@ -145,7 +152,7 @@ class Station:
         """Wait until a process that was started does its work."""
         ports = {"broker": self._broker_port, "ground": self._http_port}
         if name in ports:
-            await self._until(lambda: _listens(ports[name]), f"{name} listens")
+            await self.until(lambda: listens(ports[name]), f"{name} listens")
 
     def kill(self, name: str) -> None:
         """Kill a process as a failing machine does."""
@@ -192,7 +199,7 @@ class Station:
         end = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                answer = await http.request(method, self.url + path, headers=self._headers(), **arguments)
+                answer = await http.request(method, self.url + path, headers=self.headers(), **arguments)
                 if answer.status_code < 500:
                     return answer
             except (httpx.TransportError, OSError, ValueError):
@@ -206,7 +213,8 @@ class Station:
         """Where the ground is, whichever of its lives this is."""
         return f"http://127.0.0.1:{self._http_port}"
 
-    def _headers(self) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
+        """What every request says."""
         token = json.loads((self.directory / "ground.json").read_text()).get("token", "")
         return {"Authorization": f"Bearer {token}"}
 
@@ -221,7 +229,8 @@ class Station:
                 await asyncio.sleep(0.2)
         raise RuntimeError(f"in {_PATIENCE_SECONDS:g} s the satellites were not heard: see {self.directory}")
 
-    async def _until(self, condition: Callable[[], bool], what: str) -> None:
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for something that must come. Raises ``RuntimeError`` when it does not."""
         end = time.monotonic() + _PATIENCE_SECONDS
         while not condition():
             if time.monotonic() > end:
@@ -229,7 +238,8 @@ class Station:
             await asyncio.sleep(0.05)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody takes connections on a port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
