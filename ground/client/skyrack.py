@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import httpx
 import msgspec
 
-from ground.client import calls
+from ground.client import calls, signing
 from ground.client.blocking import headers_of, verification_of
 from ground.client.calls import Call
 from ground.client.command_words import CommandWords
 from ground.client.errors import GroundError, check, no_ground, unreachable
 from ground.client.find import find_ground
 from ground.client.stream import Change, changes
+from ground.client.wishes import alter, argument_text, id_of, package_of
 from ground.records import EventRecord, JobRecord, JobStep, SatelliteRecord, TelecommandRecord
-from skyrack import archive, jobfile
+from skyrack import archive, orders
+from skyrack.dictionary import build_request, command_named
 from skyrack.errors import UserError
-from skyrack.v1 import job_pb2
+from skyrack.signing import SigningKey
+from skyrack.v1.backhaul_pb2 import Order
 
 if TYPE_CHECKING:
     from ground.telemetry.values import TelemetryValue
@@ -61,10 +63,16 @@ class Skyrack(CommandWords):
         ground: str = "",
         *,
         token: str = "",
+        key: str | Path = "",
         patience_seconds: float = 10.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """``ground`` and ``token`` as ``find_ground`` finds them when they are not given."""
+        """``ground`` and ``token`` as ``find_ground`` finds them when they are not given.
+
+        With ``key``, the file of a private key, jobs, cancellations and commands are signed here; without one the
+        ground signs them.
+        """
+        self._key = SigningKey.load(Path(key)) if key else None
         self.address = find_ground(ground, token)
         self._patience_seconds = patience_seconds
         self._http = httpx.AsyncClient(
@@ -94,17 +102,18 @@ class Skyrack(CommandWords):
         Raises:
             FileError: the file cannot be used.
         """
-        spec, package = await asyncio.to_thread(_package, Path(path))
-        call = calls.submit(spec, package, job_id or f"{spec.name[:56]}-{secrets.token_hex(3)}")
-        unknown = sorted(set(changed) - set(call.json))
-        if unknown:
-            raise UserError(f"a job has no {unknown[0]}; there are {', '.join(sorted(call.json))}")
+        spec, package = await asyncio.to_thread(package_of, Path(path))
+        alter(spec, changed)
+        job_id = job_id or f"{spec.name[:56]}-{secrets.token_hex(3)}"
         await self.ask(calls.package(package))
-        return await self._get(replace(call, json={**call.json, **changed}), JobRecord)
+        if self._key is not None:
+            spec.package_sha256, spec.package_bytes = hashlib.sha256(package).digest(), len(package)
+            return await self._bring(signing.job(spec, job_id, await self._now()), "job", JobRecord)
+        return await self._get(calls.submit(spec, package, job_id), JobRecord)
 
     async def job(self, job: str | JobRecord, after_revision: int = -1, wait_seconds: float = 0) -> JobRecord:
         """A job with its history; waits until its revision is greater than ``after_revision``."""
-        return await self._get(calls.job(_id(job), after_revision, wait_seconds), JobRecord)
+        return await self._get(calls.job(id_of(job), after_revision, wait_seconds), JobRecord)
 
     async def jobs(self, limit: int = 200, **filters: Any) -> list[JobRecord]:
         """The newest jobs, newest last. Filters: only_open, state, submitter, satellite and others."""
@@ -130,7 +139,12 @@ class Skyrack(CommandWords):
 
     async def cancel(self, job: str | JobRecord, reason: str = "cancelled by a person") -> JobRecord:
         """Stop a job and end it as cancelled; a job that is over stays as it is."""
-        return await self._get(calls.cancel(_id(job), reason), JobRecord)
+        if self._key is not None:
+            record = await self.job(job)
+            order_id = f"cancel-{secrets.token_hex(6)}"
+            order = signing.cancellation(order_id, record.job_id, record.attempt, reason, await self._now())
+            return await self._bring(order, "job", JobRecord)
+        return await self._get(calls.cancel(id_of(job), reason), JobRecord)
 
     async def fetch(self, job: str | JobRecord, directory: str | Path) -> list[Path]:
         """Wait for a job's end, and bring what it made into a folder, verified.
@@ -176,14 +190,21 @@ class Skyrack(CommandWords):
         ``arguments`` takes those whose names this method has for itself; ``service`` is needed where every service
         takes the command; ``lifetime_seconds`` is mission time.
         """
+        texts = {name: argument_text(value) for name, value in {**(arguments or {}), **more}.items()}
+        command_id = command_id or secrets.token_hex(6)
+        if self._key is not None:
+            command = command_named(method)
+            request, now = build_request(command, texts), await self._now()
+            order = signing.telecommand(satellite, command, request, command_id, service, lifetime_seconds, now)
+            return await self._bring(order, "telecommand", TelecommandRecord)
         submission = {
             "satellite": satellite,
             "method": method,
             "service": service,
-            "arguments": {name: _text(value) for name, value in {**(arguments or {}), **more}.items()},
+            "arguments": texts,
             "lifetime_seconds": lifetime_seconds,
         }
-        return await self._get(calls.send(command_id or secrets.token_hex(6), submission), TelecommandRecord)
+        return await self._get(calls.send(command_id, submission), TelecommandRecord)
 
     async def telecommand(
         self, command: str | TelecommandRecord, after_revision: int = -1, wait_seconds: float = 0
@@ -226,8 +247,8 @@ class Skyrack(CommandWords):
 
         A connection that breaks is made again and goes on where it was.
         """
-        async for change in changes(self._http, self.address.url, kinds, satellite, self._patience_seconds):
-            yield change
+        async for found in changes(self._http, self.address.url, kinds, satellite, self._patience_seconds):
+            yield found
 
     async def ask(self, call: Call) -> httpx.Response:
         """Whatever can be asked: sent again while nobody answers, at most for the patience of this client."""
@@ -246,26 +267,20 @@ class Skyrack(CommandWords):
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
+    async def _now(self) -> float:
+        return float((await self.ask(calls.health())).json()["mission_time_seconds"])
+
+    async def _bring(self, order: Order, name: str, kind: type[T]) -> T:
+        """Sign an order and bring it; what became of it."""
+        if self._key is None:
+            raise UserError("there is no key to sign with")
+        signed = orders.sign(order, self._key).SerializeToString()
+        found = (await self.ask(calls.order(order.order_id, signed))).json()
+        return msgspec.convert(found[name], kind)
+
     async def _get(self, call: Call, kind: type[T]) -> T:
         response = await self.ask(call)
         try:
             return msgspec.json.decode(response.content, type=kind)
         except msgspec.DecodeError:
             raise no_ground(self.address.url) from None
-
-
-def _package(path: Path) -> tuple[job_pb2.JobSpec, bytes]:
-    return jobfile.package(path / "job.toml" if path.is_dir() else path)
-
-
-def _id(job: str | JobRecord) -> str:
-    return job if isinstance(job, str) else job.job_id
-
-
-def _text(value: Any) -> str:
-    """An argument as a person types it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return ",".join(_text(item) for item in value)
-    return str(value)
