@@ -48,6 +48,7 @@ _STYLES: Final = {
 }
 _PLAIN_WIDTH: Final = 240
 _DARK: Final = 0.02
+_LONG: Final = 60
 _NARROW: Final = 100
 """A terminal with fewer columns does without those that matter least."""
 
@@ -282,6 +283,7 @@ def telecommands(records: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = _table("command", "satellite", "what", "stage", "submitted", "by", "reason")
     for record in records:
         what = f"{record['service']}.{record['method']}({record['arguments']})"
+        what = what if len(what) <= _LONG else f"{what[: _LONG - 1]}…"
         at = mission_time_text(record["created_seconds"])
         stage = _word(record["stage"])
         table.add_row(
