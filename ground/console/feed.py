@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -81,17 +80,22 @@ class Feed:
         self._listeners.pop(who, None)
 
     async def _watch(self) -> None:
+        changed = self.segment.changed.waiter()
         try:
             while self._listeners and not self.segment.is_closing:
-                waiter = self.segment.changed.waiter()
-                await asyncio.wait([waiter], timeout=_PERIOD_SECONDS)
-                is_news = waiter.done()
-                waiter.cancel()
-                with suppress(StorageError):  # the pages keep what they have
+                await asyncio.wait([changed], timeout=_PERIOD_SECONDS)
+                is_news = changed.done()
+                if is_news:
+                    changed = self.segment.changed.waiter()  # before looking, so that no beat is missed
+                try:
                     await self._look(is_news=is_news)
+                except StorageError:
+                    self._is_stale = True  # the pages keep what they have, and hear all when it works again
+                else:
                     self._tell()
                 await asyncio.sleep(_PAUSE_SECONDS)  # edges live in wall time
         finally:
+            changed.cancel()
             self._task = None
             self._is_stale = True
 

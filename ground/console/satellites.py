@@ -24,7 +24,7 @@ _TELEMETRY: Final = (
     Column("Of"),
     Column("Value", "level", sortable=False),
     Column("Measured", "age"),
-    Column("Meaning", sortable=False, style="soft wide"),
+    Column("Meaning", sortable=False, style="soft fill"),
 )
 _NODES: Final = (
     Column("Node", sortable=False),

@@ -187,7 +187,7 @@ async def receive_upload(request: Request) -> Response:
             found = [Uploaded(part.filename or "file", await part.read()) for part in parts]
         await dialog.take(found)
     except UserError as error:
-        return JSONResponse({"detail": str(error)}, 422)
+        return JSONResponse({"problem": str(error)})
     return JSONResponse({"ok": True})
 
 

@@ -23,6 +23,7 @@ _PAST_SECONDS: Final = 3 * 3600.0
 _AHEAD_SECONDS: Final = 2 * 3600.0
 _POINTS: Final = 360
 _GAP_SECONDS: Final = 300.0
+_SPIKE_RATIO: Final = 0.06
 
 _FIELDS: Final = {
     "charge": "PowerStatus.state_of_charge_ratio",
@@ -38,7 +39,9 @@ _FIELDS: Final = {
 
 
 def _points(series: TelemetrySeries, *, is_step: bool) -> list[Point]:
-    """The least and the greatest of each step, or its mean; a hole where nothing came for long."""
+    """The mean of each step, or least and greatest where they lie far apart; a hole where nothing came for long."""
+    numbers = [value for value in (*series.minimum, *series.maximum) if value is not None]
+    spike = _SPIKE_RATIO * (max(numbers) - min(numbers)) if numbers else 0.0
     found: list[Point] = []
     before = math.inf
     columns = (series.mission_time_seconds, series.minimum, series.maximum, series.value)
@@ -46,7 +49,7 @@ def _points(series: TelemetrySeries, *, is_step: bool) -> list[Point]:
         if at - before > _GAP_SECONDS:
             found.append((before, None))
         before = at
-        if is_step or low == high or low is None or high is None:
+        if is_step or low is None or high is None or high - low < spike:
             found.append((at, _short(mean)))
         else:
             found += [(at, _short(low)), (at, _short(high))]
@@ -84,7 +87,7 @@ class Trends:
         firsts = [series.mission_time_seconds[0] for series in self._kept.values() if series.mission_time_seconds]
         first = min(firsts, default=now - 600.0)
         start = max(start, first)
-        budget = self._ahead(now)
+        budget = self._ahead(now, end)
         panels: list[Panel] = [
             {
                 "title": "Battery",
@@ -135,13 +138,13 @@ class Trends:
             if edge is not None
         ]
 
-    def _ahead(self, now: float) -> list[Point]:
+    def _ahead(self, now: float, until: float) -> list[Point]:
         """The lesser of what power and cooling will allow."""
         budgets = [self._newest("PowerBudget"), self._newest("ThermalBudget")]
         found = [budget for budget in budgets if isinstance(budget, power_pb2.PowerBudget | thermal_pb2.ThermalBudget)]
         if not found:
             return []
-        end = min(budget.end_seconds for budget in found)
+        end = min(until, *(budget.end_seconds for budget in found))
         times = sorted(
             {now, *(s.start_seconds for budget in found for s in budget.compute if now < s.start_seconds < end)}
         )

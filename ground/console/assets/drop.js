@@ -18,7 +18,7 @@ export default {
       try {
         const answer = await fetch(this.url, { method: "POST", body: form });
         const said = await answer.json().catch(() => ({}));
-        this.$emit("sent", answer.ok ? said : { problem: said.detail ?? `the ground answered ${answer.status}` });
+        this.$emit("sent", answer.ok ? said : { problem: `the ground answered ${answer.status}` });
       } catch (error) {
         this.$emit("sent", { problem: "the ground was not reached; is it still running?" });
       }

@@ -52,7 +52,7 @@ class Grid {
     this.replace(rows);
   }
 
-  side(column) { return `${["number", "level", "time", "age", "until"].includes(column.kind) ? "right" : ""} ${column.class ?? ""}`; }
+  side(column) { return `${["number", "level", "age", "until"].includes(column.kind) ? "right" : ""} ${column.class ?? ""}`; }
 
   // All rows, in their order.
   replace(rows) {
@@ -88,6 +88,7 @@ class Grid {
   tell() {
     const note = this.root.querySelector(".sr-empty");
     note.hidden = this.rows.size > 0;
+    this.root.querySelector("thead").hidden = this.rows.size === 0;
     if (!note.hidden && note.innerHTML !== this.empty) note.innerHTML = this.empty;
   }
 

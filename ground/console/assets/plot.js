@@ -57,7 +57,7 @@ class Plot {
       }
       let legend = LEFT;
       out += `<text class="title" x="${legend}" y="${top - 9}">${escape(panel.title)}</text>`;
-      legend += panel.title.length * 7 + 14;
+      legend += panel.title.length * 8 + 16;
       panel.series.forEach((series, number) => {
         let path = "", open = false, before = null;
         for (const [time, value] of series.points) {
