@@ -9,10 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from ground.client import Address, GroundError, Skyrack, UnreachableError
 from skyrack.archive import Entry, pack
 from skyrack.errors import UserError
+from skyrack.signing import SigningKey
 
 JOB = 'name = "digits"\ncommand = ["python3", "train.py"]\n[resources]\npower_watts = 300\nexpected = "60 s"\n'
 
@@ -78,6 +80,27 @@ def test_what_is_wrong_is_said_in_a_sentence(kit: Any, tmp_path: Path, folder: P
         async with Skyrack(address.url, token="wrong") as stranger:
             with pytest.raises(GroundError, match="over or revoked; show a token with SKYRACK_TOKEN"):
                 await stranger.sats()
+
+    live(kit, tmp_path, scenario)
+
+
+def test_what_a_person_signs_is_signed_here(kit: Any, tmp_path: Path, folder: Path) -> None:
+    key = tmp_path / "operator-1.key"
+    private = SigningKey.from_seed(kit.seed, "operator-1")._private
+    key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+
+    async def scenario(world: Any, address: Address) -> None:
+        async with Skyrack(str(address), key=key) as sky:
+            job = await sky.submit(folder, job_id="mine", priority=60)
+            assert (job.job_id, job.priority) == ("mine", 60)
+            assert job.signed_by.startswith("operator-1")
+            command = await sky.send("sat-1", "SetLoadSwitch", load="node-1", closed=False)
+            assert (await sky.completed(command)).stage == "COMPLETED"
+            assert (await sky.cancel("mine", "not needed")).job_id == "mine"
 
     live(kit, tmp_path, scenario)
 
