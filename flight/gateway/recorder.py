@@ -31,7 +31,8 @@ _FILE_BYTES: Final = (64 << 10, 8 << 20)
 _MEMORY_BYTES: Final = 4 << 20
 """At most so much is kept where there is no directory."""
 _HEAD: Final = Struct("<4sIIdd")
-"""Magic, length and CRC-32 of the compressed samples, mission times of the first and the last of them."""
+"""Magic, length of the compressed samples, CRC-32 of times and samples, times of the first and the last of them."""
+_TIMES: Final = Struct("<dd")
 _MAGIC: Final = b"SKR1"
 
 
@@ -98,7 +99,8 @@ class Recorder:
         if self._open is None or not self._open.exists() or self._open.stat().st_size >= file_bytes:
             # A file of an earlier life may end in the middle of a block: this life begins one of its own.
             self._open = self._directory / f"{int(block.first_seconds * 1000):016d}.samples"
-        head = _HEAD.pack(_MAGIC, len(block.data), zlib.crc32(block.data), block.first_seconds, block.last_seconds)
+        checksum = _checksum(block.first_seconds, block.last_seconds, block.data)
+        head = _HEAD.pack(_MAGIC, len(block.data), checksum, block.first_seconds, block.last_seconds)
         with self._open.open("ab") as file:
             file.write(head + block.data)
         self._drop(limit_bytes, oldest)
@@ -142,7 +144,7 @@ class Recorder:
             while len(head := file.read(_HEAD.size)) == _HEAD.size:
                 magic, length, checksum, first, last = _HEAD.unpack(head)
                 data = file.read(length) if magic == _MAGIC else b""
-                if magic != _MAGIC or len(data) != length or zlib.crc32(data) != checksum:
+                if magic != _MAGIC or len(data) != length or _checksum(first, last, data) != checksum:
                     self.damaged += 1
                     return
                 yield Block(first, last, data)
@@ -151,6 +153,10 @@ class Recorder:
         if self._directory is None or not self._directory.is_dir():
             return []
         return sorted(self._directory.glob("*.samples"))
+
+
+def _checksum(first_seconds: float, last_seconds: float, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(_TIMES.pack(first_seconds, last_seconds)))
 
 
 def _began(path: Path) -> float:
