@@ -290,18 +290,6 @@ def test_an_order_is_done_once_whoever_repeats_it(tmp_path: Path, reboots: bool)
     fly(scenario, tmp_path)
 
 
-def test_an_order_is_not_done_again_when_its_guard_was_dropped(tmp_path: Path) -> None:
-    async def scenario(setup: Any) -> None:
-        async with setup.flying(Compute, Gateway):
-            await order(setup, drain(end=START + 1000), "operator-1")
-            await asyncio.sleep(100_000)
-            await order(setup, drain(end=START + 1000), "operator-1")
-            assert Compute.asked == [SetDrainRequest(draining=True)]
-            assert reports(setup)[-1][0] == "EXPIRED"
-
-    fly(scenario, tmp_path)
-
-
 @pytest.mark.parametrize(
     ("deadline", "signer", "state", "words"),
     [
@@ -447,11 +435,12 @@ class Desk:
         for step in work.SCHEMA:
             self.connection.executescript(step)
         self.told: list[Payload] = []
+        self.now = float(START)
         ring = seeded_ring(1, [SATELLITE])
         self.desk = OrderDesk(
             SATELLITE,
             Believed(SATELLITE, {"signing.ring": ring}, None),
-            SimpleNamespace(now=lambda: float(START), rate=1.0),
+            SimpleNamespace(now=lambda: self.now, rate=1.0),
             lambda _, payload: self.told.append(payload),
         )
 
@@ -519,3 +508,17 @@ def test_an_oversized_order_is_refused() -> None:
     big.telecommand.request = bytes(orders.MAXIMUM_ORDER_BYTES)
     desk.take(Payload(order=orders.sign(big, key("operator-1"))).SerializeToString())
     assert desk.work() == []
+
+
+def test_an_order_is_not_done_again_when_its_guard_was_dropped() -> None:
+    desk = Desk()
+    payload = Payload(order=orders.sign(drain(end=START + 1000), key("operator-1"))).SerializeToString()
+    desk.take(payload)
+    (item,) = work.open_work(desk.connection, work.TELECOMMAND)
+    work.done(desk.connection, item.id)
+    desk.now += 100_000
+    work.prune(desk.connection, desk.now - 86_400)
+    assert desk.connection.execute("SELECT count(*) FROM gateway_orders").fetchone() == (0,)
+    desk.take(payload, 2)
+    assert desk.work() == []
+    assert desk.told[-1].telecommand_report.stage == TelecommandStage.TELECOMMAND_STAGE_EXPIRED
