@@ -92,6 +92,11 @@ class PostgresqlServer:
             self._process.wait(_WAIT_SECONDS)
             self._process = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and neither killed nor fell."""
+        return self._process is not None and self._process.poll() is None
+
     def url(self, database: str) -> str:
         return f"postgresql://skyrack@127.0.0.1:{self.port}/{database}"
 
