@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from ground.telemetry import values as telemetry
 from ground.api.common import Segment, Viewer
 from ground.records import SatelliteRecord
+from ground.telemetry import values as telemetry
 
 __all__ = ["router"]
 
