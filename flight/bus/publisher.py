@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from flight.bus.contract import is_state
 from flight.bus.counters import BusCounters
 from flight.bus.pump import Pump
-from flight.bus.wire import NULL_TOPIC, topic_of
+from flight.bus.wire import KEYED_EVENTS_KEPT, NULL_TOPIC, topic_of
 from skyrack.v1.common_pb2 import Header
 
 Tap = Callable[[bytes, bytes, bytes], None]
@@ -56,6 +56,9 @@ class Publisher:
         self._counters = counters
         self._header = Header(source=source, incarnation=incarnation)
         self._streams: dict[tuple[type[Message], str], _Stream] = {}
+        # Of events with a key, the oldest first; and where sequences go on for one that was forgotten.
+        self._keyed: dict[tuple[type[Message], str], None] = {}
+        self._forgotten_sequence = 0
         self.taps: list[Tap] = []
         self.pump = Pump(loop, socket, self._receive)
 
@@ -86,6 +89,14 @@ class Publisher:
     def _new_stream(self, message: Message, key: str) -> _Stream:
         kind = type(message)
         stream = self._streams[kind, key] = _Stream(topic_of(kind.DESCRIPTOR.full_name, key), is_state(kind))
+        if key and not stream.state:
+            # Never again a number that a topic of the same name had: to whoever remembers it, it would be a repeat.
+            stream.sequence = self._forgotten_sequence
+            self._keyed[kind, key] = None
+            if len(self._keyed) > KEYED_EVENTS_KEPT:
+                oldest = next(iter(self._keyed))
+                del self._keyed[oldest]
+                self._forgotten_sequence = max(self._forgotten_sequence, self._streams.pop(oldest).sequence)
         return stream
 
     def _send_first_again(self, topic: bytes) -> None:

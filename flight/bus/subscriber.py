@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from flight.bus.contract import is_state
 from flight.bus.counters import BusCounters
 from flight.bus.pump import Pump
-from flight.bus.wire import NULL_TOPIC, prefix_of, split_topic
+from flight.bus.wire import KEYED_EVENTS_KEPT, NULL_TOPIC, prefix_of, split_topic
 from skyrack.v1.common_pb2 import Header
 
 Handler = Callable[[Any, Header, str], Awaitable[None] | None]
@@ -69,6 +69,8 @@ class Subscriber:
         self._on_malformed = on_malformed
         self._subscriptions: list[_Subscription] = []
         self._streams: dict[tuple[bytes, str], _Stream] = {}
+        # Of events with a key, the oldest first: a topic for each job would be for ever.
+        self._keyed: dict[tuple[bytes, str], None] = {}
         self._prefixes: set[bytes] = set()
         self._raw: list[RawHandler] = []
         # Topics of which a good message has come.
@@ -205,4 +207,11 @@ class Subscriber:
                 stream.state = is_state(subscription.message_type)
         self._streams[topic, source] = stream
         self._known.add(topic)
+        if key and not stream.state:
+            self._keyed[topic, source] = None
+            if len(self._keyed) > KEYED_EVENTS_KEPT:
+                oldest = next(iter(self._keyed))
+                del self._keyed[oldest]
+                self._known.discard(oldest[0])
+                del self._streams[oldest]
         return stream

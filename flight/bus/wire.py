@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
+KEYED_EVENTS_KEPT = 4096
+"""Topics of events with an instance key, such as a job's, of which each side remembers the sequence."""
+
 # Goes to nobody: it only uses up ZeroMQ's "next message is for the newcomer". A tap that subscribes to all may see it.
 NULL_TOPIC = b"\0"
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import zmq
 
-from flight.bus import Bus, BusError, EndpointError, Endpoints, Header
+from flight.bus import Bus, BusError, EndpointError, Endpoints, Header, publisher, subscriber
 from flight.bus.wire import topic_of
 from skyrack import virtual
 from skyrack.clock import MissionClock
 from skyrack.v1.common_pb2 import Event
+from skyrack.v1.job_pb2 import JobStatus
 from skyrack.v1.power_pb2 import PowerBudget, PowerStatus
 from skyrack.v1.thermal_pb2 import ThermalStatus
 
@@ -320,6 +321,31 @@ def test_messages_that_end_early_are_counted_too(frames: list[bytes]) -> None:
             await net.clock.sleep(1.0)
         assert charges(heard) == [0.5]
         assert compute.counters.malformed == 1
+
+    fly(test)
+
+
+def test_an_event_topic_for_each_job_is_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (publisher, subscriber):
+        monkeypatch.setattr(module, "KEYED_EVENTS_KEPT", 10)
+
+    async def test(net: Net) -> None:
+        compute, gateway = await net.open("compute"), await net.open("gateway")
+        heard = listen(gateway, "compute", JobStatus)
+        await net.clock.sleep(1.0)
+        for number in range(50):
+            for version in (1, 2):
+                compute.publish(JobStatus(job_id=str(number), version=version), f"job-{number}")
+            await net.clock.sleep(1.0)
+        for version in (3, 4):  # long forgotten, and heard of again
+            compute.publish(JobStatus(job_id="0", version=version), "job-0")
+        await net.clock.sleep(1.0)
+        assert len(heard) == 102
+        assert gateway.counters.missed == gateway.counters.duplicates == 0
+        assert compute._publisher is not None
+        assert gateway._subscriber is not None
+        assert len(compute._publisher._streams) <= 10
+        assert len(gateway._subscriber._streams) <= 10
 
     fly(test)
 
