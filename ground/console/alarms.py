@@ -63,7 +63,8 @@ class AlarmTable:
             actions.append({"name": "unshelve", "text": "Unshelve", "why": self._why_not})
         elif alarm.is_active:
             actions.append({"name": "shelve", "text": "Shelve…", "why": self._why_not})
-        said = [alarm.text]
+        what = f"{alarm.name} {alarm.instance}".strip()
+        said = [f"{what}: {alarm.text}"]
         if alarm.acknowledged_by:
             said.append(f"seen by {alarm.acknowledged_by}")
         if alarm.state == "shelved":
