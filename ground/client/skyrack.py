@@ -28,6 +28,8 @@ from skyrack.signing import SigningKey
 from skyrack.v1.backhaul_pb2 import Order
 
 if TYPE_CHECKING:
+    from ground.store.alarms import AlarmRecord
+    from ground.telemetry.query import TelemetryHistory
     from ground.telemetry.values import TelemetryValue
 
 __all__ = ["Skyrack"]
@@ -205,6 +207,49 @@ class Skyrack(CommandWords):
             "lifetime_seconds": lifetime_seconds,
         }
         return await self._get(calls.send(command_id, submission), TelecommandRecord)
+
+    async def history(
+        self, satellite: str, *fields: str, start_seconds: float = 0, end_seconds: float = 0, step_seconds: float = 0
+    ) -> TelemetryHistory:
+        """Values of fields over time, by default of the last mission hour; with a step the mean of each step."""
+        params = {
+            "field": list(fields),
+            "start_seconds": start_seconds,
+            "end_seconds": end_seconds,
+            "step_seconds": step_seconds,
+            "limit": 200_000,
+        }
+        from ground.telemetry.query import TelemetryHistory
+
+        call = Call("GET", f"/v1/satellites/{calls.part(satellite)}/telemetry/history", params)
+        return await self._get(call, TelemetryHistory)
+
+    async def alarms(self, satellite: str = "", *, with_cleared: bool = False) -> list[AlarmRecord]:
+        """Alarms, what needs somebody first."""
+        from ground.store.alarms import AlarmRecord
+
+        params = {"satellite": satellite, "with_cleared": with_cleared}
+        return await self._get(Call("GET", "/v1/alarms", params), list[AlarmRecord])
+
+    async def acknowledge(self, alarm_id: int, comment: str = "") -> AlarmRecord:
+        """Say that somebody has seen an alarm."""
+        from ground.store.alarms import AlarmRecord
+
+        call = Call("POST", f"/v1/alarms/{alarm_id}/acknowledge", json={"comment": comment})
+        return await self._get(call, AlarmRecord)
+
+    async def shelve(self, alarm_id: int, for_seconds: float, reason: str) -> AlarmRecord:
+        """Let an alarm trouble nobody for so many mission seconds."""
+        from ground.store.alarms import AlarmRecord
+
+        call = Call("POST", f"/v1/alarms/{alarm_id}/shelve", json={"for_seconds": for_seconds, "reason": reason})
+        return await self._get(call, AlarmRecord)
+
+    async def unshelve(self, alarm_id: int) -> AlarmRecord:
+        """Let an alarm trouble people again."""
+        from ground.store.alarms import AlarmRecord
+
+        return await self._get(Call("POST", f"/v1/alarms/{alarm_id}/unshelve"), AlarmRecord)
 
     async def telecommand(
         self, command: str | TelecommandRecord, after_revision: int = -1, wait_seconds: float = 0
