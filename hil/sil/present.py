@@ -32,9 +32,10 @@ def say_up(record: InstanceRecord, *, as_json: bool) -> None:
         return
     console = Console()
     console.print(f"[bold]{record.name}[/] is up: {record.constellation} at {record.rate:g}x")
-    console.print(f"  console  {record.ground_url}")
-    console.print(f"  broker   {record.broker_url}")
+    # An address that is broken over two lines cannot be clicked.
+    console.print(f"  console  {record.ground_url}", soft_wrap=True)
+    console.print(f"  broker   {record.broker_url}", soft_wrap=True)
     for satellite, url in record.metrics.items():
-        console.print(f"  metrics  {url}  ({satellite})")
-    console.print("Try: skyrack sats, skyrack submit examples/jobs/digits-training/job.toml, skyrack jobs --watch")
+        console.print(f"  metrics  {url}  ({satellite})", soft_wrap=True)
+    console.print("Open the console in a browser, or try: skyrack sats, skyrack submit examples/jobs/digits-training/job.toml")
     console.print("End it with: skyrack down")
