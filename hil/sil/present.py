@@ -37,5 +37,7 @@ def say_up(record: InstanceRecord, *, as_json: bool) -> None:
     console.print(f"  broker   {record.broker_url}", soft_wrap=True)
     for satellite, url in record.metrics.items():
         console.print(f"  metrics  {url}  ({satellite})", soft_wrap=True)
-    console.print("Open the console in a browser, or try: skyrack sats, skyrack submit examples/jobs/digits-training/job.toml")
+    console.print(
+        "Open the console in a browser, or try: skyrack sats, skyrack submit examples/jobs/digits-training/job.toml"
+    )
     console.print("End it with: skyrack down")
