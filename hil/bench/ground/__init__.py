@@ -18,6 +18,7 @@ PARTS: Final[Mapping[str, str]] = {
     "mqtt": "hil.bench.ground.telemetry_mqtt",
     "exactly-once": "hil.bench.ground.exactly_once",
     "api": "hil.bench.ground.api",
+    "console": "hil.bench.ground.console",
 }
 
 Say = Callable[[str], None]
