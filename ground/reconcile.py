@@ -25,7 +25,7 @@ class Record:
 
     attempt: int
     version: int
-    """Of the last status of the attempt that was applied."""
+    """Of the last status that was applied of the attempt that the satellite names."""
     is_held: bool
     """The attempt is the job's present one, was given to this satellite, and is not over."""
     is_cancelled: bool = False
@@ -62,6 +62,8 @@ class BoardSays(enum.Enum):
     OPEN = "open"
     OPEN_UNHEARD = "open, unheard"
     """It is open, and a status of it never came."""
+    OVERTAKEN = "overtaken"
+    """It was open when the answer was made; a later status has come before the answer."""
     ENDING = "ending"
     """It is over there, or unknown, and word of it is still on its way to the gateway."""
     ENDED_UNHEARD = "ended, unheard"
@@ -87,18 +89,21 @@ TABLE: Final[Mapping[tuple[GroundSays, BoardSays], Action]] = {
     (GroundSays.HELD, BoardSays.UNKNOWN): Action.FORGOTTEN,
     (GroundSays.HELD, BoardSays.OPEN): Action.RENEW,
     (GroundSays.HELD, BoardSays.OPEN_UNHEARD): Action.TELL_AGAIN,
+    (GroundSays.HELD, BoardSays.OVERTAKEN): Action.RENEW,
     (GroundSays.HELD, BoardSays.ENDING): Action.NOTHING,
     (GroundSays.HELD, BoardSays.ENDED_UNHEARD): Action.TELL_AGAIN,
     (GroundSays.HELD, BoardSays.ENDED): Action.FORGOTTEN,
     (GroundSays.CANCELLED, BoardSays.UNKNOWN): Action.FORGOTTEN,
     (GroundSays.CANCELLED, BoardSays.OPEN): Action.CANCEL,
     (GroundSays.CANCELLED, BoardSays.OPEN_UNHEARD): Action.CANCEL,
+    (GroundSays.CANCELLED, BoardSays.OVERTAKEN): Action.CANCEL,
     (GroundSays.CANCELLED, BoardSays.ENDING): Action.NOTHING,
     (GroundSays.CANCELLED, BoardSays.ENDED_UNHEARD): Action.TELL_AGAIN,
     (GroundSays.CANCELLED, BoardSays.ENDED): Action.FORGOTTEN,
     (GroundSays.OVER, BoardSays.UNKNOWN): Action.NOTHING,
     (GroundSays.OVER, BoardSays.OPEN): Action.CANCEL,
     (GroundSays.OVER, BoardSays.OPEN_UNHEARD): Action.CANCEL,
+    (GroundSays.OVER, BoardSays.OVERTAKEN): Action.NOTHING,
     (GroundSays.OVER, BoardSays.ENDING): Action.NOTHING,
     (GroundSays.OVER, BoardSays.ENDED_UNHEARD): Action.NOTHING,
     (GroundSays.OVER, BoardSays.ENDED): Action.NOTHING,
@@ -122,6 +127,8 @@ def _board_says(record: Record | None, board: Board) -> BoardSays:
     if board.state is None:
         return BoardSays.ENDING if board.telling else BoardSays.UNKNOWN
     if not board.state.final:
+        if record is not None and record.version > board.version:
+            return BoardSays.OVERTAKEN
         return BoardSays.OPEN_UNHEARD if is_unheard and not board.telling else BoardSays.OPEN
     if board.telling:
         return BoardSays.ENDING
