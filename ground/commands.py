@@ -8,6 +8,7 @@ import click
 
 from ground.access_commands import audit, tokens
 from ground.broker_commands import broker
+from ground.dashboard_commands import dashboards
 from ground.job_commands import cancel, fetch, jobs, submit
 from ground.key_commands import approve, keys
 from ground.ledger_commands import ledger
@@ -25,6 +26,7 @@ __all__ = [
     "broker",
     "cancel",
     "commands",
+    "dashboards",
     "events",
     "export",
     "fetch",

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from ground.segment import GroundSegment
 from ground.store import batches, chunks, jobs, telecommands
+from ground.work_metrics import STAGES, work
 from skyrack.delivery import ReceivedLedger, SentLedger
 from skyrack.jobs import JobState
 from skyrack.metrics import TelemetryCollector
@@ -29,6 +30,7 @@ async def exposition(segment: GroundSegment) -> bytes:
             telemetry.update(satellite, message)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Ground(segment, states, stages, kept, sent, received))
+    registry.register(await work(segment))
     registry.register(telemetry)
     return generate_latest(registry)
 
@@ -76,8 +78,9 @@ class _Ground(Collector):
     def _work(self) -> Iterator[Metric]:
         counters = self._segment.counters
         all_states = {state.name: self._states.get(state.name, 0) for state in JobState}
+        all_stages = {stage: self._stages.get(stage, 0) for stage in STAGES}
         yield _labelled(GaugeMetricFamily, "jobs", "Jobs by state", "state", all_states)
-        yield _labelled(GaugeMetricFamily, "telecommands", "Telecommands by stage", "stage", self._stages)
+        yield _labelled(GaugeMetricFamily, "telecommands", "Telecommands by stage", "stage", all_stages)
         yield from self._archive()
         yield _counter("samples", "Telemetry samples received since the start", self._segment.picture.samples_total)
         yield _counter("steps", "Looks at what waits", counters.steps)
@@ -116,6 +119,12 @@ class _Ground(Collector):
         for row in self._sent:
             waiting.add_metric([row.destination, row.stream], row.waiting)
         yield waiting
+        accepted = CounterMetricFamily(
+            "skyrack_ground_items_accepted", "Items handed to delivery", labels=["satellite", "stream"]
+        )
+        for row in self._sent:
+            accepted.add_metric([row.destination, row.stream], row.accepted)
+        yield accepted
         yield self._ledger("delivered", "Items stored", "stored")
         yield self._ledger("skipped", "Items given up by their sender", "skipped")
         yield self._ledger("duplicates", "Items received again", "duplicates")

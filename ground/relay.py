@@ -26,6 +26,7 @@ from ground.orders import Orders
 from ground.picture import Picture
 from ground.placement import PlacementSettings
 from ground.pulse import Pulse
+from ground.run_times import RunTimes
 from ground.sequences import SequenceDesk
 from ground.store import alarms, batches, chunks, events, files, jobs, migration, sequences, telecommands
 from ground.telemetry.service import TelemetryService, TelemetrySettings
@@ -118,6 +119,7 @@ class Relay:
         self.database = Database(database or (state_dir / "ground.db" if state_dir else None))
         self.vault = Vault(state_dir / "files" if state_dir else None)
         self.counters = GroundCounters()
+        self.run_times = RunTimes()
         self.changed = Pulse()
         """Beats when a job, a telecommand or an event changed."""
         self.waiting_reasons: dict[str, str] = {}

@@ -27,6 +27,7 @@ __all__ = [
     "satellite_of",
     "signed",
     "signed_order",
+    "totals",
     "trim",
     "turn",
 ]
@@ -241,6 +242,12 @@ def list_sequences(connection: Connection, limit: int, satellite: str = "") -> l
         {"satellite": satellite, "limit": limit},
     ).fetchall()
     return [_record(connection, row, with_steps=False) for row in reversed(rows)]
+
+
+def totals(connection: Connection) -> dict[str, int]:
+    """Number of sequences by the name of their stage."""
+    rows = connection.execute("SELECT stage, count(*) FROM sequences GROUP BY stage")
+    return {stage_name(stage): count for stage, count in rows.fetchall()}
 
 
 def trim(connection: Connection, before: float) -> None:

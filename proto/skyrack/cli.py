@@ -26,6 +26,7 @@ _SUMMARIES = {
     "bench": "Measure this machine against the figures that Skyrack aims at.",
     "cancel": "Stop a job and end it as cancelled.",
     "commands": "See what waits to leave for satellites, hold it back, let it go.",
+    "dashboards": "Write Grafana dashboards and Prometheus rules as the dictionary has them.",
     "dictionary": "Print what telemetry, commands and parameters mean.",
     "diff": "Name the first message in which two recordings differ.",
     "down": "End what `skyrack up` started.",
