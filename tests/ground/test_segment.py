@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from ground import intake
 from ground.errors import ConflictError, UnknownError
 from ground.placement import PlacementSettings
 from ground.pulse import Pulse
 from ground.segment import GroundSettings
+from ground.store import batches
 from skyrack import virtual
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
@@ -480,13 +480,8 @@ def test_a_ground_that_starts_again_goes_on_where_it_was(kit: Any, tmp_path: Pat
         )
         batch = backhaul_pb2.TelemetryBatch(samples=[sample])
         payload = backhaul_pb2.Payload(telemetry=batch)
-        settings = first.settings.placement
         data = payload.SerializeToString()
-        await first.database.write(
-            lambda connection: intake.take(
-                connection, "sat-1", options_pb2.STREAM_HOUSEKEEPING, data, clock.now(), settings, first.orders.ring
-            )
-        )
+        await first.database.write(lambda connection: batches.add(connection, "sat-1", batch, data, clock.now()))
         await first.close()
 
         second = kit.make_ground(clock, connector, tmp_path)
