@@ -7,6 +7,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from hil.sil import targets
 from hil.sil.instance import Instance, socket_directory
 from hil.sil.system import System, SystemSettings
 from hil.supervisor import Supervisor, SupervisorError
@@ -66,6 +67,7 @@ async def brought_up(
         async with supervisor:
             running = Running(system, supervisor)
             instance.write_record(system.record(os.getpid()))
+            targets.write(instance, system.record(os.getpid()))
             noting = asyncio.create_task(running.note_mission_time())
             try:
                 yield running
@@ -73,6 +75,7 @@ async def brought_up(
                 noting.cancel()
                 with contextlib.suppress(OSError):
                     instance.record_path.unlink(missing_ok=True)
+                    targets.path_of(instance).unlink(missing_ok=True)
                     system.note_mission_time(running.clock)
 
 
