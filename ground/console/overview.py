@@ -76,7 +76,10 @@ _EVENT_COLUMNS = (rows.EVENT_COLUMNS[0], rows.EVENT_COLUMNS[1], Column("", sorta
 
 def _jobs(visit: Visit, frame: Frame) -> list[rows.Row]:
     found = [rows.job_row(record, f"{visit.prefix}/jobs/{record.job_id}") for record in frame.jobs[:_SHORT]]
-    return [row | {"cells": [row["cells"][index] for index in (0, 2, 3, 4)]} for row in found]
+    return [
+        row | {"cells": [*(row["cells"][index] for index in (0, 2, 3)), row["cells"][4].partition(" ")[0]]}
+        for row in found
+    ]
 
 
 def _events(frame: Frame) -> list[rows.Row]:

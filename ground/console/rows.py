@@ -187,7 +187,13 @@ def job_outcome(record: JobRecord) -> str:
 
 def job_life(record: JobRecord) -> Row:
     """A job's steps as ``life.js`` draws them."""
-    return {"is_final": record.is_final, "steps": [_step(step) for step in record.history]}
+    steps: list[Row] = []
+    for step in map(_step, record.history):
+        same = ("attempt", "state", "node", "is_applied")
+        is_progress = bool(steps) and not step["reason"] and all(steps[-1][key] == step[key] for key in same)
+        if not is_progress:  # what only told how far the job is says nothing new here
+            steps.append(step)
+    return {"is_final": record.is_final, "steps": steps}
 
 
 def _step(step: JobStep) -> Row:

@@ -110,7 +110,11 @@ class SendForm:
             self._values[argument.name] = value
 
         unit = next((unit for unit in _UNITS if argument.name.endswith(f"_{unit}")), "")
-        common = {"label": argument.name.replace("_", " "), "unit": unit, "is_required": argument.required}
+        common = {
+            "label": argument.name.removesuffix(f"_{unit}").replace("_", " "),
+            "unit": unit,
+            "is_required": argument.required,
+        }
         choices = _choices(argument)
         if choices:
             first = ("", "Choose…" if argument.required else "as it is")

@@ -113,7 +113,9 @@ def field(
                         option.props["selected"] = True
             made.on("change", lambda event: on_change(str(event.args)), js_handler=_VALUE)
         else:
-            made = element("input", "sr-input", name=name, value=value, autocomplete="off", **attributes)
+            made = element("input", "sr-input", name=name, autocomplete="off", **attributes)
+            if value:
+                made.props["^value"] = value  # the attribute: what was typed since outlives every new drawing
             made.on("input", lambda event: on_change(str(event.args)), js_handler=_VALUE)
         if is_required:
             made.props["required"] = True

@@ -7,7 +7,7 @@ const KEYS = [["g then o, s, j, c, e", "go to overview, satellites, jobs, comman
 
 class Topbar {
   constructor(root, { prefix, instance, person, path }, emit) {
-    Object.assign(this, { root, prefix, emit, leader: 0 });
+    Object.assign(this, { root, prefix, emit, leader: -1e9 });
     const icon = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 3l9 5-9 5-9-5z"/><path d="M3 12.5l9 5 9-5M3 17l9 5 9-5" /></svg>';
     root.innerHTML = `<a class="skip" href="#main">Skip to the page</a>
       <a class="brand" href="${prefix}/" aria-label="Skyrack, overview">${icon}<b>Skyrack</b><span>${escape(instance)}</span></a>
@@ -78,7 +78,7 @@ class Topbar {
     if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector(".q-dialog")) return;
     if (performance.now() - this.leader < 1500) {
       const place = PLACES.find(([key]) => key === event.key);
-      this.leader = 0;
+      this.leader = -1e9;
       if (place) { event.preventDefault(); this.find(`nav a[data-place="${place[1]}"]`).click(); return; }
     }
     if (event.key === "g") this.leader = performance.now();
