@@ -109,8 +109,8 @@ def test_keys_out_of_their_time_are_refused() -> None:
     ("signers", "problem"),
     [
         (("operator-1",), "needs the signature of a second person; only operator-1"),
-        (("ground",), "only ground"),
-        (("ground", "trainee"), "none of its signers (ground, trainee) holds the right critical"),
+        (("ground",), "only alice"),
+        (("ground", "trainee"), "none of its signers (alice, trainee) holds the right critical"),
         (("operator-1", "researcher"), "researcher signed a telecommand without the right to it (command or critical)"),
         (("operator-1", "operator-2"), ""),
         (("ground", "operator-2"), ""),
@@ -137,6 +137,25 @@ def test_two_keys_of_the_same_person_are_one_person() -> None:
     found.add(KeyEntry("operator-1", key("new").public, frozenset({Right.COMMAND, Right.CRITICAL})))
     with pytest.raises(OrderRefusedError, match="second person"):
         orders.verify(signed(critical(), "operator-1", "new"), found, now=NOW, destination=SATELLITE)
+
+
+def test_who_asks_by_token_and_signs_with_a_key_is_one_person() -> None:
+    order = critical()
+    order.submitter = order.telecommand.submitter = "operator-1"
+    assert "only operator-1 has signed" in refusal(signed(order, "ground", "operator-1"))
+    assert "only operator-1 has signed" in refusal(signed(order, "operator-1", "ground"))
+    assert verified(signed(order, "ground", "operator-2")).signers[1].name == "operator-2"
+    order.submitter = order.telecommand.submitter = ""  # the ground itself asks
+    assert verified(signed(order, "ground", "operator-1"))
+
+
+@pytest.mark.parametrize("field", ["not_after_seconds", "signed_seconds"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), -1.0])
+def test_times_that_are_none_are_refused(field: str, value: float) -> None:
+    """A database that cannot keep one would never acknowledge it: nothing would come up after it any more."""
+    cancel = orders.cancel_order("x", "", job_pb2.JobCancel(job_id="j"), signed_seconds=NOW, not_after_seconds=2000.0)
+    setattr(cancel, field, value)
+    assert "must be numbers of mission seconds" in refusal(signed(cancel, "operator-1"))
 
 
 def test_a_sequence_is_as_significant_as_its_gravest_step() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -82,6 +83,8 @@ def _contradiction(order: Order) -> str:
         return "it asks for nothing that is known here"
     if not order.destination and kind not in _FOR_ALL:
         return f"a {kind} needs a destination"
+    if not all(math.isfinite(time) and time >= 0 for time in (order.not_after_seconds, order.signed_seconds)):
+        return "its times must be numbers of mission seconds, from 0 on"
     if kind == TELECOMMAND:
         inside = (order.telecommand.command_id, order.telecommand.submitter, order.telecommand.not_after_seconds)
     elif kind == JOB:

@@ -99,16 +99,22 @@ def lacking(verified: Verified) -> str:
     """What an order still needs before it may be obeyed; empty when nothing.
 
     A critical command needs two people: the signatures of keys of two different names, at least one of which holds
-    the right ``critical``. The ground's key, which may command, counts as one.
+    the right ``critical``. The ground's key, which may command, counts as the person for whom it signs: who asks by
+    token and approves with a key of the same name is one person.
     """
     if significance_of(verified.order) != options_pb2.SIGNIFICANCE_CRITICAL:
         return ""
-    names = sorted({entry.name for entry in verified.signers})
+    names = sorted({_person(verified.order, entry) for entry in verified.signers})
     if len(names) < 2:
         return f"it is critical and needs the signature of a second person; only {names[0]} has signed"
     if not any(Right.CRITICAL in entry.rights for entry in verified.signers):
         return f"it is critical, and none of its signers ({', '.join(names)}) holds the right critical"
     return ""
+
+
+def _person(order: Order, signer: KeyEntry) -> str:
+    """Who stands behind a signature: a relay's is for the order's submitter, where there is one."""
+    return order.submitter if order.submitter and Right.RELAY in signer.rights else signer.name
 
 
 def verify(data: bytes, ring: KeyRing, *, now: float, destination: str) -> Verified:
