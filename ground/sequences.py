@@ -30,6 +30,7 @@ from skyrack.v1.backhaul_pb2 import (
     TELECOMMAND_STAGE_NEEDS_SIGNATURE,
     TELECOMMAND_STAGE_QUEUED,
     CommandSequence,
+    SignedOrder,
 )
 from skyrack.v1.gateway_pb2 import AbortSequenceRequest
 
@@ -127,9 +128,12 @@ class SequenceDesk:
             record = _known(sequences.load(connection, wanted.order_id), wanted.order_id)
             if record.stage != stage_name(TELECOMMAND_STAGE_NEEDS_SIGNATURE):
                 raise ConflictError(f"sequence {wanted.order_id} is {record.stage}: it waits for no signature")
+            if not _signers(sequences.signed_order(connection, wanted.order_id) or b"") <= _signers(order.data):
+                raise ConflictError(f"somebody else signed sequence {wanted.order_id} in the same moment; sign again")
             sequences.signed(connection, order, missing)
             if not missing:
-                sequences.advance(connection, wanted.order_id, TELECOMMAND_STAGE_QUEUED, "", now)
+                text = f"signed by {orders.signer_text(order)}"
+                sequences.advance(connection, wanted.order_id, TELECOMMAND_STAGE_QUEUED, text, now)
                 self._queue.put(connection, wanted.destination, order, now)
             return _known(sequences.load(connection, wanted.order_id), wanted.order_id)
 
@@ -187,6 +191,10 @@ class SequenceDesk:
         request = AbortSequenceRequest(sequence_id=sequence_id, reason=told)
         command = await send(record.satellite, "AbortSequence", request)
         return AbortRecord(await self.sequence(sequence_id), command)
+
+
+def _signers(data: bytes) -> set[str]:
+    return {signature.key_id for signature in SignedOrder.FromString(data).signatures}
 
 
 def _known(found: SequenceRecord | None, sequence_id: str) -> SequenceRecord:

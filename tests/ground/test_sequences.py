@@ -14,8 +14,16 @@ from ground.client import Skyrack
 from ground.errors import ConflictError, UnknownError
 from skyrack import files, virtual
 from skyrack.errors import UserError
+from skyrack.signing import ORDER, SigningKey
 from skyrack.v1 import backhaul_pb2, options_pb2
-from skyrack.v1.backhaul_pb2 import CommandSequence, OrderReport, SequenceStep, Telecommand, TelecommandReport
+from skyrack.v1.backhaul_pb2 import (
+    CommandSequence,
+    OrderReport,
+    SequenceStep,
+    SignedOrder,
+    Telecommand,
+    TelecommandReport,
+)
 from skyrack.v1.compute_pb2 import SetDrainRequest
 from skyrack.v1.executive_pb2 import MODE_SAFE, SetModeRequest
 
@@ -129,9 +137,18 @@ def test_a_sequence_in_a_held_queue_is_withdrawn_one_that_left_is_aborted_by_a_c
 
 def test_a_critical_step_makes_the_sequence_wait_for_a_second_signature(kit: Any) -> None:
     async def scenario(world: Any) -> None:
-        record = await world.ground.sequence_desk.submit("s1", "sat-1", sequence(DRAIN, SAFE))
+        record = await world.ground.sequence_desk.submit("s1", "sat-1", sequence(DRAIN, SAFE), submitter="alice")
         assert record.stage == "NEEDS_SIGNATURE"
         assert (await world.ground.command_desk.queue("sat-1")).waiting == ()
+        data = await world.ground.order_desk.order_of("s1")
+        key = SigningKey.from_seed(kit.seed, "operator-1")
+        signature = key.sign(ORDER, SignedOrder.FromString(data).order)
+        answer = await world.ground.order_desk.approve("s1", key.key_id, signature)
+        assert (answer.sequence.stage, answer.sequence.signed_by) == ("QUEUED", "ground for alice, operator-1")
+        await world.clock.sleep(30)
+        assert (await world.ground.sequence_desk.sequence("s1")).stage == "SENT"
+        with pytest.raises(ConflictError, match="waits for no signature"):
+            await world.ground.order_desk.approve("s1", key.key_id, signature)
 
     fly(kit, scenario)
 
