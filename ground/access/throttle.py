@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 __all__ = ["Throttle"]
@@ -23,12 +24,21 @@ class Throttle:
 
     def wait_seconds(self, address: str) -> float:
         """How long this address must wait before a token of it is looked at; 0 for now."""
-        debt = self._full_until.get(address, 0.0) - self._now()
+        debt = self._full_until.get(_network(address), 0.0) - self._now()
         return max(0.0, debt - (self._burst - 1) * self._seconds_each)
 
     def refused(self, address: str) -> None:
         """A wrong token came from this address."""
-        now = self._now()
-        self._full_until[address] = max(now, self._full_until.pop(address, 0.0)) + self._seconds_each
+        now, network = self._now(), _network(address)
+        self._full_until[network] = max(now, self._full_until.pop(network, 0.0)) + self._seconds_each
         if len(self._full_until) > _ADDRESSES:
             self._full_until.popitem(last=False)
+
+
+def _network(address: str) -> str:
+    """Whom an address belongs to: with IPv6 one machine has the 2^64 of its network."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    return str(int(found) >> 64) if isinstance(found, IPv6Address) and found.ipv4_mapped is None else address

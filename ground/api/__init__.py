@@ -63,8 +63,9 @@ def make_app(
     Without a keeper everybody who can call the app is an administrator: for the twin and for tests, which call it in
     process, and never for an app that listens.
     """
+    # No pages of documentation: they run scripts of a stranger's server with the rights of who reads them.
     app = FastAPI(
-        title="Skyrack ground", version="1", docs_url="/docs", redoc_url=None, generate_unique_id_function=_operation_id
+        title="Skyrack ground", version="1", docs_url=None, redoc_url=None, generate_unique_id_function=_operation_id
     )
     app.state.segment = segment
     app.state.instance = instance

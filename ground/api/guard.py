@@ -30,6 +30,13 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOGIN: Final = "/login"
 _FORM_LIMIT_BYTES: Final = 4096
 _COOKIE_SECONDS: Final = 7 * 86_400
+_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"frame-ancestors 'none'"),
+    (b"referrer-policy", b"same-origin"),
+)
+"""Of every answer: it is what it says, no page may frame it, and no other site learns its address."""
 _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Skyrack</title>
 <meta name="viewport" content="width=device-width">
 <style>body{font:16px system-ui;max-width:30rem;margin:20vh auto;padding:0 1rem}input,button{font:inherit;width:100%;
@@ -60,6 +67,7 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        send = _with_headers(send)
         state = scope.setdefault("state", {})
         if self._keeper is None:
             state["person"] = EVERYBODY
@@ -101,13 +109,14 @@ class Guard:
         self, keeper: Keeper, asked: HTTPConnection, token: str, *, opens_session: bool
     ) -> Response | None:
         address = asked.client.host if asked.client else ""
-        wait_seconds = keeper.throttle.wait_seconds(address)
-        if wait_seconds:
-            answer = problem(429, "too many wrong tokens", f"wait {wait_seconds:.0f} s before the next")
-            answer.headers["Retry-After"] = f"{wait_seconds:.0f}"
-            return answer
         person = keeper.book.person(token)
         if person is None:
+            # Only who is wrong waits: 256 bits are not guessed, and nobody can lock out who shares an address.
+            wait_seconds = keeper.throttle.wait_seconds(address)
+            if wait_seconds:
+                answer = problem(429, "too many wrong tokens", f"wait {wait_seconds:.0f} s before the next")
+                answer.headers["Retry-After"] = f"{max(1.0, wait_seconds):.0f}"
+                return answer
             keeper.throttle.refused(address)
             await _log(keeper, asked, "sign_in", "this is no token, or it is over")
             return _unknown(asked, "the token is wrong, over or revoked")
@@ -166,6 +175,17 @@ class _Witness:
             # What could not be done for the same reason needs no row; what was done must have one.
             if status < 500:
                 raise
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in given}
+            message["headers"] = given + [header for header in _HEADERS if header[0] not in names]
+        await send(message)
+
+    return sending
 
 
 async def _nothing() -> Message:

@@ -186,8 +186,33 @@ def test_who_guesses_is_slowed(kit: Any, tmp_path: Path) -> None:
         statuses = [(await http.get("/v1/me", headers=bearer(f"guess-{n}"))).status_code for n in range(30)]
         assert statuses[:19] == [401] * 19
         assert statuses[-1] == 429
-        slowed = await http.get("/v1/me", headers=bearer(address.token))
+        slowed = await http.get("/v1/me", headers=bearer("guess"))
         assert int(slowed.headers["retry-after"]) >= 1
+        # Who shares the address is not locked out.
+        assert (await http.get("/v1/me", headers=bearer(address.token))).status_code == 200
+
+    behind(kit, tmp_path, scenario)
+
+
+def test_a_network_of_ipv6_is_one_who_guesses() -> None:
+    throttle = Throttle(lambda: 0.0, burst=3)
+    for number in range(3):
+        throttle.refused(f"2001:db8::{number:x}")
+    assert throttle.wait_seconds("2001:db8::ffff") > 0
+    assert throttle.wait_seconds("2001:db8:0:1::1") == 0
+
+
+def test_every_answer_says_how_browsers_must_treat_it(kit: Any, tmp_path: Path) -> None:
+    async def scenario(world: Any, address: Address, http: httpx.AsyncClient) -> None:
+        for path, headers in (("/health", {}), ("/", {}), ("/v1/jobs", bearer(address.token))):
+            answer = await http.get(path, headers=headers)
+            assert answer.headers["x-frame-options"] == "DENY"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["referrer-policy"] == "same-origin"
+        signed_in = await http.get("/", params={"token": address.token})
+        assert signed_in.headers["referrer-policy"] == "no-referrer"
+        # Nothing that is served brings scripts from elsewhere.
+        assert (await http.get("/docs", headers=bearer(address.token))).status_code == 404
 
     behind(kit, tmp_path, scenario)
 
