@@ -475,14 +475,52 @@ def test_the_replay_window_knows_what_it_saw() -> None:
 def test_the_time_out_follows_the_round_trip() -> None:
     settings = DeliverySettings()
     trip = RoundTrip(settings)
-    assert trip.timeout(1) == settings.retransmit_initial_seconds
+    assert trip.timeout() == settings.retransmit_initial_seconds
     for _ in range(50):
         trip.measured(0.05)
-    assert trip.timeout(1) == settings.retransmit_minimum_seconds
+    assert trip.timeout() == settings.retransmit_minimum_seconds
     for _ in range(50):
         trip.measured(8.0)
-    assert 8.0 < trip.timeout(1) < 20.0
-    assert trip.timeout(20) == settings.retransmit_maximum_seconds
+    assert 8.0 < trip.timeout() < 20.0
+    for backoff in range(20):
+        trip.timed_out(backoff)
+    assert trip.timeout() == settings.retransmit_maximum_seconds
+
+
+def test_a_time_out_is_doubled_once_for_all_that_was_on_the_way_and_until_a_round_trip_was_measured() -> None:
+    settings = DeliverySettings()
+    trip = RoundTrip(settings)
+    trip.measured(0.05)
+    trip.timed_out(0)
+    trip.timed_out(0)
+    assert trip.timeout() == 2 * settings.retransmit_minimum_seconds
+    trip.timed_out(1)
+    assert trip.timeout() == 4 * settings.retransmit_minimum_seconds
+    trip.measured(0.05)
+    assert trip.timeout() == settings.retransmit_minimum_seconds
+
+
+def test_round_trips_that_outgrow_the_time_out_do_not_repeat_everything_for_ever() -> None:
+    """Nothing is sent once while the time-out is too short, so nothing could be measured (Karn)."""
+    sender = Sender(DeliverySettings())
+    for number in range(1, 6):
+        sender.load(STREAM_STATUS, [OutboxRow(number, number, 10, 0, 0.0, 0.0)])
+        sender.sent(STREAM_STATUS, next(sender.due(0.0))[1], 0.0)
+        sender.acknowledged(STREAM_STATUS, number, [], 0.05)
+    now, trip, number = 100.0, 5.0, 6
+    repeats = []
+    for number in range(6, 26):
+        sender.load(STREAM_STATUS, [OutboxRow(number, number, 10, 0, 0.0, 0.0)])
+        before = sender.retransmissions
+        sent = now
+        while now < sent + trip:
+            for stream, rows in sender.due(now):
+                sender.sent(stream, rows, now)
+            now = min(sender.next_due() or sent + trip, sent + trip)
+        sender.acknowledged(STREAM_STATUS, number, [], now)
+        repeats.append(sender.retransmissions - before)
+    assert repeats[0] > 0
+    assert sum(repeats[2:]) <= 1
 
 
 def test_an_item_larger_than_the_window_still_leaves() -> None:

@@ -48,6 +48,8 @@ class _Flight:
     due_at: float = 0.0
     clean: bool = True
     """Sent once, so that its acknowledgement measures a round trip (Karn)."""
+    backoff: int = -1
+    """Of the time-out that it waits for; -1 for one that is no measured time-out."""
 
     @property
     def cost_bytes(self) -> int:
@@ -55,29 +57,45 @@ class _Flight:
 
 
 class RoundTrip:
-    """Retransmission time-out from measured round trips (Jacobson and Karels 1988, as in RFC 6298)."""
+    """Retransmission time-out from measured round trips (Jacobson and Karels 1988, as in RFC 6298).
+
+    Each time-out doubles the next, for all that is sent from then on, until an item that was sent only once is
+    acknowledged (RFC 6298, 5.5 to 5.7): else round trips that grew beyond the time-out could never be measured, and
+    everything would be sent again and again.
+    """
 
     def __init__(self, settings: DeliverySettings) -> None:
         self._settings = settings
         self._smoothed: float | None = None
         self._variation = 0.0
+        self.backoff = 0
+        """How often the time-out was doubled since the last measurement."""
 
     def measured(self, seconds: float) -> None:
         """Learn from one round trip."""
+        self.backoff = 0
         if self._smoothed is None:
             self._smoothed, self._variation = seconds, seconds / 2
             return
         self._variation += 0.25 * (abs(self._smoothed - seconds) - self._variation)
         self._smoothed += 0.125 * (seconds - self._smoothed)
 
-    def timeout(self, attempts: int) -> float:
-        """Seconds to wait for an acknowledgement after the given number of attempts."""
+    def timed_out(self, backoff: int) -> None:
+        """What was sent while the time-out was doubled ``backoff`` times was not acknowledged in time.
+
+        All that was on the way together counts as one.
+        """
+        if backoff == self.backoff:
+            self.backoff = min(backoff + 1, _BACKOFF_LIMIT)
+
+    def timeout(self) -> float:
+        """Seconds to wait for the acknowledgement of what is sent now."""
         settings = self._settings
         if self._smoothed is None:
             base = settings.retransmit_initial_seconds
         else:
             base = max(settings.retransmit_minimum_seconds, self._smoothed + 4 * self._variation)
-        scaled: float = base * 2 ** min(attempts - 1, _BACKOFF_LIMIT)
+        scaled: float = base * 2**self.backoff
         return min(scaled, settings.retransmit_maximum_seconds)
 
 
@@ -173,13 +191,15 @@ class Sender:
                 continue
             if flight.attempts:
                 flight.clean = False
+                self._round_trip.timed_out(flight.backoff)
                 self.retransmissions += 1
             else:
                 first.append(row.sequence)
                 self._in_flight_bytes += flight.cost_bytes
             flight.attempts += 1
             flight.sent_at = now
-            flight.due_at = now + self._round_trip.timeout(flight.attempts)
+            flight.backoff = self._round_trip.backoff
+            flight.due_at = now + self._round_trip.timeout()
         return first
 
     def vanished(self, stream: int, row: OutboxRow) -> None:
@@ -210,10 +230,12 @@ class Sender:
 
     def connected(self, now: float) -> None:
         """A link came up. What was on the way may be lost: send it again soon, unless it is acknowledged first."""
+        self._round_trip.backoff = 0  # of another way
         for window in self._windows.values():
             for flight in window.in_flight():
                 flight.attempts = 1
                 flight.clean = False
+                flight.backoff = -1
                 flight.due_at = min(flight.due_at, now + self._settings.retransmit_minimum_seconds)
 
     def next_due(self) -> float | None:
