@@ -16,7 +16,7 @@ from ground.stages import stage_name
 from ground.store import command_queue, jobs, sequences
 from skyrack.v1.backhaul_pb2 import TelecommandStage
 
-__all__ = ["STAGES", "work"]
+__all__ = ["STAGES", "Work", "look", "work"]
 
 STAGES: Final = tuple(stage_name(number) for number in TelecommandStage.values() if number)
 """All of them are shown from the start, at 0."""
@@ -34,7 +34,8 @@ class Work:
     run_seconds: float
 
 
-def _look(connection: Connection) -> Work:
+def look(connection: Connection) -> Work:
+    """Ask the database once."""
     waiting: dict[str, int] = {}
     for row in connection.execute("SELECT satellite, count(*) FROM command_queue GROUP BY satellite").fetchall():
         waiting[row[0]] = row[1]
@@ -57,7 +58,7 @@ def _look(connection: Connection) -> Work:
 
 async def work(segment: GroundSegment) -> Collector:
     """A collector of one scrape. Raises ``StorageError``."""
-    found = await segment.database.read(_look)
+    found = await segment.database.read(look)
     segment.run_times.take(found.run_counts, found.run_seconds)
     return _Work(segment, found)
 
