@@ -26,6 +26,8 @@ keyfile {directory}/{broker}.key
 tls_version tlsv1.2
 require_certificate true
 use_identity_as_username true
+# And the name under which its session is known: nobody ends another's by taking its client id.
+use_username_as_clientid true
 # A stolen certificate: put it into a revocation list (openssl ca -gencrl) and name that here.
 # crlfile {directory}/ca.crl
 

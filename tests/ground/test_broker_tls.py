@@ -93,6 +93,21 @@ def test_each_is_heard_on_its_own_topics_only(guarded: Guarded) -> None:
     asyncio.run(whole())
 
 
+def test_nobody_ends_the_session_of_another_under_its_client_id(guarded: Guarded) -> None:
+    async def whole() -> None:
+        ground = mqtt_connector(
+            guarded.url, client_id="ground-x", subscriptions=[down_topic("+", "+")], tls=guarded.files("ground")
+        )
+        thief = mqtt_connector(
+            guarded.url, client_id="ground-x", subscriptions=[up_topic("sat-1")], tls=guarded.files("sat-1")
+        )
+        async with asyncio.timeout(30), ground() as below, thief() as above:
+            await above.publish(down_topic("sat-1", "status"), b"here")
+            assert await anext(below.messages()) == (down_topic("sat-1", "status"), b"here")
+
+    asyncio.run(whole())
+
+
 def refusal(url: str, tls: TlsFiles | None) -> str:
     async def whole() -> None:
         connector = mqtt_connector(url, client_id="x", subscriptions=["x"], tls=tls, timeout_seconds=5)
