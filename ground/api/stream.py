@@ -89,6 +89,12 @@ async def _satellites(segment: GroundSegment, wanted: Filter) -> Mapping[Any, An
     return {record.name: record for record in found if wanted.satellite in ("", record.name)}
 
 
+async def _alarms(segment: GroundSegment, wanted: Filter) -> Mapping[Any, Any]:
+    found = segment.telemetry_service.alarms.records(wanted.satellite, with_cleared=True)
+    least = wanted.severity
+    return {record.id: record for record in found if severity_number(record.severity) >= least}
+
+
 async def _telemetry(segment: GroundSegment, wanted: Filter) -> Mapping[Any, Any]:
     names = [wanted.satellite] if wanted.satellite else segment.picture.names
     return {
@@ -103,7 +109,7 @@ SOURCES: Final[dict[str, Source]] = {
     "telecommand": Source(_telecommands, _revision),
     "event": Source(_events, _event),
 }
-SNAPSHOTS: Final[dict[str, Snapshot]] = {"satellite": _satellites, "telemetry": _telemetry}
+SNAPSHOTS: Final[dict[str, Snapshot]] = {"satellite": _satellites, "telemetry": _telemetry, "alarm": _alarms}
 # Every value of every satellite each second is for who asks for it by name.
 _UNASKED: Final = frozenset({"job", "telecommand", "event", "satellite", "alarm"})
 
@@ -126,7 +132,7 @@ async def stream(
         str,
         Query(
             max_length=200,
-            description="Comma-separated: job, telecommand, event, satellite, telemetry. Without it all but telemetry",
+            description="Comma-separated: job, telecommand, event, satellite, alarm, telemetry. Else all but the last",
         ),
     ] = "",
     satellite: Annotated[str, Query(max_length=64, description="Only of this satellite")] = "",

@@ -18,6 +18,7 @@ from ground.client.calls import Call
 from ground.client.command_words import CommandWords
 from ground.client.errors import GroundError, check, no_ground, unreachable
 from ground.client.find import find_ground
+from ground.client.order_words import OrderWords
 from ground.client.stream import Change, changes
 from ground.client.wishes import alter, argument_text, id_of, package_of
 from ground.records import EventRecord, JobRecord, JobStep, SatelliteRecord, TelecommandRecord
@@ -43,7 +44,7 @@ _MAY_PASS: Final = frozenset({429, 502, 503, 504})
 RESULT_LIMIT_BYTES: Final = 1 << 30
 
 
-class Skyrack(CommandWords):
+class Skyrack(CommandWords, OrderWords):
     """Asks one ground, for as long as its context lasts.
 
     For example::
@@ -288,7 +289,7 @@ class Skyrack(CommandWords):
             found = await self._get(more, list[EventRecord])
 
     async def changes(self, *kinds: str, satellite: str = "") -> AsyncIterator[Change]:
-        """What changes from now on, without end: job, telecommand, event, satellite; all kinds when none is named.
+        """What changes from now on, without end: job, telecommand, event, satellite, alarm; all when none is named.
 
         A connection that breaks is made again and goes on where it was.
         """

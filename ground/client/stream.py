@@ -62,7 +62,15 @@ class _Lines:
 
 def parse(kind: str, data: str, last_id: str = "") -> Change:
     """A change from its JSON."""
-    return Change(kind, msgspec.json.decode(data, type=_RECORDS.get(kind, Any)), last_id)
+    return Change(kind, msgspec.json.decode(data, type=_type_of(kind)), last_id)
+
+
+def _type_of(kind: str) -> Any:
+    if kind == "alarm":
+        from ground.store.alarms import AlarmRecord  # brings the ground itself, which few clients need
+
+        return AlarmRecord
+    return _RECORDS.get(kind, Any)
 
 
 async def changes(

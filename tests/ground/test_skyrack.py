@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from ground.client import Address, GroundError, Skyrack, UnreachableError
 from skyrack.archive import Entry, pack
 from skyrack.errors import UserError
-from skyrack.signing import SigningKey
+from skyrack.orders import open_order
+from skyrack.signing import KeyEntry, SigningKey
+from skyrack.v1.backhaul_pb2 import SignedOrder
 
 JOB = 'name = "digits"\ncommand = ["python3", "train.py"]\n[resources]\npower_watts = 300\nexpected = "60 s"\n'
 
@@ -150,3 +152,39 @@ def test_an_address_may_hold_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKYRACK_TOKEN", "def")
     assert Skyrack("http://127.0.0.1:8080").address.token == "def"
     assert Skyrack("http://127.0.0.1:8080", token="ghi").address.token == "ghi"
+
+
+def test_a_second_person_signs_what_was_shown(kit: Any, tmp_path: Path) -> None:
+    paths = {name: tmp_path / f"{name}.key" for name in ("operator-1", "operator-2")}
+
+    async def scenario(world: Any, address: Address) -> None:
+        ring = world.ground.orders.ring
+        for name, path in paths.items():
+            entry = next(entry for entry in ring if entry.name == name)
+            ring.add(KeyEntry(name, SigningKey.load_or_create(path).public, entry.rights))
+        async with (
+            Skyrack(str(address)) as guest,
+            Skyrack(str(address), key=paths["operator-1"]) as first,
+            Skyrack(str(address), key=paths["operator-2"]) as second,
+        ):
+            waits = await first.send("sat-1", "SetMode", mode="safe", command_id="night-1")
+            assert waits.stage == "NEEDS_SIGNATURE"
+            shown = await second.order("night-1")
+            assert open_order(shown.SerializeToString())[1].telecommand.method == "SetMode"
+            with pytest.raises(UserError, match="a key of one's own"):
+                await guest.approve(shown)
+            with pytest.raises(GroundError, match="not one of operator-2"):
+                await second.approve(
+                    SignedOrder(order=shown.order + bytes((0xF8, 0x7F, 1)), signatures=shown.signatures)
+                )
+            approved = await second.approve(shown)
+            assert approved.signed_by == "operator-1, operator-2"
+            assert approved.telecommand is not None
+            assert approved.telecommand.stage != "NEEDS_SIGNATURE"
+            assert (await first.bring(shown)).order_id == "night-1", "the same again changes nothing"
+            found = await guest.keys()
+            assert {"operator-1", "operator-2", "ground"} <= {key.name for key in found.keys}
+            with pytest.raises(GroundError, match="no receipt of a job none"):
+                await guest.receipt("none")
+
+    live(kit, tmp_path, scenario)

@@ -13,6 +13,8 @@ import pytest
 
 from ground.api.stream import Filter, news
 from ground.client import Address, GroundError, Skyrack
+from ground.telemetry.alarms import Point
+from skyrack.v1.common_pb2 import SEVERITY_WARNING
 
 
 def live(kit: Any, tmp_path: Path, scenario: Callable[[Any, Address], Awaitable[None]], rate: float = 600.0) -> None:
@@ -40,6 +42,26 @@ def test_a_job_is_seen_to_move_as_it_moves(kit: Any, tmp_path: Path) -> None:
             assert "RUNNING" in seen
 
     live(kit, tmp_path, scenario, rate=300.0)
+
+
+def test_an_alarm_is_told_and_what_people_do_with_it(kit: Any, tmp_path: Path) -> None:
+    async def scenario(world: Any, address: Address) -> None:
+        alarms, now = world.ground.telemetry_service.alarms, world.clock.now
+        for satellite in ("sat-1", "sat-2"):
+            alarms.condition(Point(satellite, "test"), SEVERITY_WARNING, "it is only a test", now(), is_on=True)
+        alarms.tick({}, now() + 600)
+        await alarms.write(now())
+        async with Skyrack(str(address)) as sky:
+            changes = sky.changes("alarm", satellite="sat-2")
+            first = (await anext(changes)).value
+            assert (first.satellite, first.name, first.state) == ("sat-2", "test", "active")
+            await sky.acknowledge(first.id, "seen")
+            async for change in changes:
+                assert change.value.id == first.id
+                if change.value.state == "acknowledged":
+                    break
+
+    live(kit, tmp_path, scenario)
 
 
 def test_who_comes_back_goes_on_where_he_was(kit: Any, tmp_path: Path) -> None:
