@@ -86,7 +86,8 @@ class _Asked:
     due_at: float
     number: int
     """Of the asking: blocks are sent in this order."""
-    attempts: int = 1
+    backoff: int
+    """Of the time-out that it waits for; -1 for one that is no measured time-out."""
     clean: bool = True
     """Asked for once, so that its coming measures a round trip (Karn)."""
 
@@ -203,9 +204,11 @@ class Receiver:
         wanted: dict[bytes, list[int]] = {}
         for (sha256, index), asked in self._asked.items():
             if asked.due_at <= now or asked.number + OVERTAKEN_BLOCKS <= self._newest:
-                asked.attempts += asked.due_at <= now
+                if asked.due_at <= now:
+                    self._round_trip.timed_out(asked.backoff)
                 asked.clean = False
-                asked.asked_at, asked.due_at = now, now + self._round_trip.timeout(asked.attempts)
+                asked.backoff = self._round_trip.backoff
+                asked.asked_at, asked.due_at = now, now + self._round_trip.timeout()
                 asked.number = self._next_number()
                 self.counters.asked_again += 1
                 wanted.setdefault(sha256, []).append(index)
@@ -226,7 +229,8 @@ class Receiver:
                 if len(self._asked) >= self.settings.window_items:
                     return
                 file.states[index] = _ASKED
-                self._asked[sha256, index] = _Asked(size, now, now + self._round_trip.timeout(1), self._next_number())
+                due_at = now + self._round_trip.timeout()
+                self._asked[sha256, index] = _Asked(size, now, due_at, self._next_number(), self._round_trip.backoff)
                 self._asked_bytes += size
                 yield sha256, index
 
@@ -253,8 +257,9 @@ class Receiver:
         """A link came up. What was on the way may be lost: ask again soon, unless it comes first."""
         self._window = float(min(FIRST_WINDOW_BYTES, self._widest))
         self._least = float("inf")
+        self._round_trip.backoff = 0  # of another way
         for asked in self._asked.values():
-            asked.attempts = 1
+            asked.backoff = -1
             asked.clean = False
             asked.due_at = min(asked.due_at, now + self.settings.retransmit_minimum_seconds)
 
