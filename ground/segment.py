@@ -24,8 +24,8 @@ from ground.placement import fits_somewhere
 from ground.records import EventRecord, JobRecord, SatelliteRecord, TelecommandRecord
 from ground.relay import SUBSCRIPTIONS, GroundSettings, Relay
 from ground.store import events, files, jobs, telecommands
-from ground.telemetry.archiver import history
 from ground.store.job_records import EVERYTHING, JobFilter
+from ground.telemetry.archiver import history
 from skyrack import jobfile
 from skyrack.delivery import OutboxFullError, ReceivedLedger, SentLedger
 from skyrack.errors import UserError
@@ -239,9 +239,9 @@ class GroundSegment(Relay):
         return await self.database.read(wanted)
 
     async def events(
-        self, *, after_id: int = -1, limit: int = 100, satellite: str = "", severity: int = 0
+        self, *, after_id: int = -1, limit: int = 100, satellite: str = "", severity: int = 0, leave_out: str = ""
     ) -> list[EventRecord]:
-        """Events after an id, oldest first; without one, the newest."""
+        """Events after an id, oldest first; without one, the newest. ``leave_out`` names events that are not wanted."""
         if satellite:
             self.known_satellite(satellite)
         wanted = partial(
@@ -250,6 +250,7 @@ class GroundSegment(Relay):
             limit=limit,
             satellite=satellite,
             severity=severity,
+            leave_out=leave_out,
         )
         return await self.database.read(wanted)
 

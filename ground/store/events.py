@@ -60,9 +60,18 @@ def add(  # noqa: PLR0913 - an event's fields
 
 
 def list_events(
-    connection: Connection, *, after_id: int = -1, limit: int = 100, satellite: str = "", severity: int = 0
+    connection: Connection,
+    *,
+    after_id: int = -1,
+    limit: int = 100,
+    satellite: str = "",
+    severity: int = 0,
+    leave_out: str = "",
 ) -> list[EventRecord]:
-    """Events after an id, oldest first; without one the newest. ``severity`` is the least that is wanted."""
+    """Events after an id, oldest first; without one the newest.
+
+    ``severity`` is the least that is wanted, ``leave_out`` the name of events that are not.
+    """
     is_onward = after_id >= 0
     statement = _COLUMNS.order_by(events.c.id if is_onward else events.c.id.desc()).limit(limit)
     if is_onward:
@@ -71,6 +80,8 @@ def list_events(
         statement = statement.where(events.c.satellite == satellite)
     if severity:
         statement = statement.where(events.c.severity >= severity)
+    if leave_out:
+        statement = statement.where(events.c.name != leave_out)
     rows = connection.execute(statement).fetchall()
     return [_record(row) for row in (rows if is_onward else reversed(rows))]
 

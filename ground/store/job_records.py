@@ -39,6 +39,7 @@ _RECORD: Final = select(
     results.c.problem,
     jobs.c.signed_by,
 ).select_from(jobs.outerjoin(results, results.c.job_id == jobs.c.job_id))
+_NEWEST: Final = (jobs.c.submitted_seconds.desc(), jobs.c.job_id.desc())
 _ONE: Final = _RECORD.where(jobs.c.job_id == bindparam("job_id"))
 _STEPS: Final = (
     select(
@@ -88,14 +89,20 @@ class JobFilter:
     satellite: str = ""
     submitted_from_seconds: float | None = None
     submitted_until_seconds: float | None = None
+    # In one of these states.
+    states: tuple[str, ...] = ()
+    # Every one of these stands in its name, id, satellite, submitter or state; lower case.
+    words: tuple[str, ...] = ()
     # Only jobs before this place in the order of submission: (submitted_seconds, job_id).
     before: tuple[float, str] | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """What a row must be; the submitter stands in the specification only."""
+        """What a row must be; name and submitter stand in the specification only."""
         found: list[ColumnElement[bool]] = []
         if self.state:
             found.append(jobs.c.state == int(JobState[self.state]))
+        if self.states:
+            found.append(jobs.c.state.in_([int(JobState[state]) for state in self.states]))
         if self.satellite:
             found.append(jobs.c.satellite == self.satellite)
         if self.submitted_from_seconds is not None:
@@ -106,6 +113,18 @@ class JobFilter:
             found.append(tuple_(jobs.c.submitted_seconds, jobs.c.job_id) < tuple_(*map(literal, self.before)))
         return found
 
+    @property
+    def asks_specification(self) -> bool:
+        """Whether a row alone does not tell."""
+        return bool(self.submitter or self.words)
+
+    def takes(self, job_id: str, spec: job_pb2.JobSpec, state: int, satellite: str) -> bool:
+        """Whether a job is wanted whose row is."""
+        if self.submitter and spec.submitter != self.submitter:
+            return False
+        text = f"{spec.name} {job_id} {satellite} {spec.submitter} {JobState(state).name}".lower()
+        return all(word in text for word in self.words)
+
 
 EVERYTHING: Final = JobFilter()
 
@@ -114,15 +133,21 @@ def list_jobs(
     connection: Connection, limit: int, *, only_open: bool = False, wanted: JobFilter = EVERYTHING
 ) -> list[JobRecord]:
     """The newest jobs, newest last."""
-    statement = _RECORD.order_by(jobs.c.submitted_seconds.desc(), jobs.c.job_id.desc()).where(*wanted.conditions())
-    if only_open:
-        statement = statement.where(IS_OPEN)
-    if not wanted.submitter:
-        rows = connection.execute(statement.limit(limit)).fetchall()
-        return [_record(row) for row in reversed(rows)]
-    records = (_record(row) for row in connection.execute(statement).fetchall())
-    found = list(islice((record for record in records if record.submitter == wanted.submitter), limit))
-    return found[::-1]
+    conditions = [*wanted.conditions(), *([IS_OPEN] if only_open else [])]
+    if wanted.asks_specification:
+        conditions = [jobs.c.job_id.in_(_matching(connection, limit, wanted, conditions))]
+    rows = connection.execute(_RECORD.where(*conditions).order_by(*_NEWEST).limit(limit)).fetchall()
+    return [_record(row) for row in reversed(rows)]
+
+
+def _matching(
+    connection: Connection, limit: int, wanted: JobFilter, conditions: Sequence[ColumnElement[bool]]
+) -> list[str]:
+    """Ids of the newest jobs that a filter takes, by their specifications alone."""
+    statement = select(jobs.c.job_id, jobs.c.spec, jobs.c.state, jobs.c.satellite).where(*conditions)
+    rows = connection.execute(statement.order_by(*_NEWEST)).fetchall()
+    found = (row[0] for row in rows if wanted.takes(row[0], job_pb2.JobSpec.FromString(row[1]), row[2], row[3]))
+    return list(islice(found, limit))
 
 
 def _record(row: Sequence[Any], history: tuple[JobStep, ...] = ()) -> JobRecord:

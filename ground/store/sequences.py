@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from google.protobuf.text_format import MessageToString
-
-from ground.command_records import SequenceRecord, SequenceStepRecord
+from ground.command_records import SequenceRecord
 from ground.connection import Connection
-from ground.records import CommandStage
-from ground.stages import FINAL, advances, in_story, rank, stage_name
+from ground.stages import FINAL, advances, rank, stage_name
 from ground.store.revisions import next_revision
-from skyrack.dictionary import rpcs
+from ground.store.sequence_records import list_sequences, load
 from skyrack.orders import Verified, signer_text
 from skyrack.v1 import backhaul_pb2
-from skyrack.v1.backhaul_pb2 import CommandSequence, SequenceStep
+from skyrack.v1.backhaul_pb2 import CommandSequence
 
 __all__ = [
     "advance",
@@ -35,11 +32,6 @@ __all__ = [
 _NEEDS_SIGNATURE: Final = backhaul_pb2.TELECOMMAND_STAGE_NEEDS_SIGNATURE
 _QUEUED: Final = backhaul_pb2.TELECOMMAND_STAGE_QUEUED
 _STARTED: Final = backhaul_pb2.TELECOMMAND_STAGE_STARTED
-
-_COLUMNS: Final = (
-    "sequence_id, satellite, name, submitter, created_seconds, not_after_seconds, stage, is_open, reason, revision, "
-    "sequence, signed_by"
-)
 
 
 def insert(connection: Connection, order: Verified, now: float, missing: str = "") -> bool:
@@ -225,25 +217,6 @@ def expired(connection: Connection, before: float, stages: tuple[int, ...]) -> l
     return [sequence_id for sequence_id, stage in rows.fetchall() if stage in stages]
 
 
-def load(connection: Connection, sequence_id: str) -> SequenceRecord | None:
-    """A sequence with its stages and steps, or None."""
-    row = connection.execute(
-        f"SELECT {_COLUMNS} FROM sequences WHERE sequence_id = :id",  # noqa: S608 - names of columns
-        {"id": sequence_id},
-    ).fetchone()
-    return None if row is None else _record(connection, row, with_steps=True)
-
-
-def list_sequences(connection: Connection, limit: int, satellite: str = "") -> list[SequenceRecord]:
-    """The newest sequences with their stages, newest last, without their steps."""
-    rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM sequences WHERE :satellite = '' OR satellite = :satellite "  # noqa: S608
-        "ORDER BY created_seconds DESC, sequence_id DESC LIMIT :limit",
-        {"satellite": satellite, "limit": limit},
-    ).fetchall()
-    return [_record(connection, row, with_steps=False) for row in reversed(rows)]
-
-
 def totals(connection: Connection) -> dict[str, int]:
     """Number of sequences by the name of their stage."""
     rows = connection.execute("SELECT stage, count(*) FROM sequences GROUP BY stage")
@@ -260,63 +233,3 @@ def trim(connection: Connection, before: float) -> None:
     for (sequence_id,) in rows:
         for table in ("sequence_stages", "sequence_steps"):
             connection.execute(f"DELETE FROM {table} WHERE sequence_id = :id", {"id": sequence_id})  # noqa: S608
-
-
-def _record(connection: Connection, row: Any, *, with_steps: bool) -> SequenceRecord:
-    sequence_id = row[0]
-    stages = connection.execute(
-        "SELECT stage, reason, mission_time_seconds FROM sequence_stages WHERE sequence_id = :id", {"id": sequence_id}
-    ).fetchall()
-    steps: tuple[SequenceStepRecord, ...] = ()
-    if with_steps:
-        written = CommandSequence.FromString(bytes(row[10]))
-        reached = connection.execute(
-            "SELECT number, stage, reason, response, started_seconds, finished_seconds FROM sequence_steps "
-            "WHERE sequence_id = :id ORDER BY number",
-            {"id": sequence_id},
-        )
-        steps = tuple(
-            _step(written, step, tuple(made)) for step, made in zip(written.steps, reached.fetchall(), strict=True)
-        )
-    return SequenceRecord(
-        sequence_id=sequence_id,
-        satellite=row[1],
-        name=row[2],
-        submitter=row[3],
-        created_seconds=row[4],
-        not_after_seconds=row[5],
-        stage=stage_name(row[6]),
-        is_final=not row[7],
-        reason=row[8],
-        revision=row[9],
-        signed_by=row[11],
-        stages=tuple(
-            CommandStage(stage_name(stage), reason, at)
-            for stage, reason, at in sorted(stages, key=lambda made: in_story(made[0], made[2]))
-        ),
-        steps=steps,
-    )
-
-
-def _step(sequence: CommandSequence, step: SequenceStep, made: tuple[Any, ...]) -> SequenceStepRecord:
-    number, stage, reason, response, started, finished = made
-    command = step.telecommand
-    rpc = next((rpc for rpc in rpcs() if rpc.name == command.method), None)
-    is_absolute = step.WhichOneof("at") == "mission_time_seconds"
-    return SequenceStepRecord(
-        number=number,
-        command=f"{command.service}.{command.method}",
-        arguments=_text(rpc.request, command.request) if rpc else command.request.hex(),
-        at_seconds=step.mission_time_seconds if is_absolute else None,
-        after_seconds=step.after_seconds,
-        on_failure="continue" if step.continue_on_failure or sequence.continue_on_failure else "stop",
-        stage=stage_name(stage),
-        reason=reason,
-        response=_text(rpc.response, bytes(response)) if rpc and response else "",
-        started_seconds=started,
-        finished_seconds=finished,
-    )
-
-
-def _text(message_type: Any, data: bytes) -> str:
-    return MessageToString(message_type.FromString(data), as_one_line=True) if data else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from google.protobuf.text_format import MessageToString
@@ -171,14 +172,17 @@ _RECORD: Final = select(
     telecommands.c.signed_by,
 )
 _STAGES: Final = select(
-    telecommand_stages.c.stage, telecommand_stages.c.reason, telecommand_stages.c.mission_time_seconds
-).where(telecommand_stages.c.command_id == bindparam("command_id"))
+    telecommand_stages.c.command_id,
+    telecommand_stages.c.stage,
+    telecommand_stages.c.reason,
+    telecommand_stages.c.mission_time_seconds,
+).where(telecommand_stages.c.command_id.in_(bindparam("command_ids", expanding=True)))
 
 
 def load(connection: Connection, command_id: str) -> TelecommandRecord | None:
     """A telecommand with its stages, or None."""
     row = connection.execute(_RECORD.where(telecommands.c.command_id == command_id)).first()
-    return None if row is None else _record(connection, row)
+    return None if row is None else _records(connection, [row])[0]
 
 
 def list_telecommands(
@@ -202,7 +206,7 @@ def list_telecommands(
         place = tuple_(telecommands.c.created_seconds, telecommands.c.command_id)
         statement = statement.where(place < tuple_(*map(literal, before)))
     rows = connection.execute(statement).fetchall()
-    return [_record(connection, row) for row in reversed(rows)]
+    return _records(connection, rows[::-1])
 
 
 def totals(connection: Connection) -> dict[str, int]:
@@ -211,8 +215,15 @@ def totals(connection: Connection) -> dict[str, int]:
     return {stage_name(stage): count for stage, count in connection.execute(counts)}
 
 
-def _record(connection: Connection, row: Any) -> TelecommandRecord:
-    stages = connection.execute(_STAGES, {"command_id": row[0]}).fetchall()
+def _records(connection: Connection, rows: Sequence[Any]) -> list[TelecommandRecord]:
+    """Records of rows, with the stages of all of them in one query."""
+    stages: dict[str, list[tuple[int, str, float]]] = {row[0]: [] for row in rows}
+    for command_id, *stage in connection.execute(_STAGES, {"command_ids": list(stages)}).fetchall():
+        stages[command_id].append((stage[0], stage[1], stage[2]))
+    return [_record(row, stages[row[0]]) for row in rows]
+
+
+def _record(row: Any, stages: Sequence[tuple[int, str, float]]) -> TelecommandRecord:
     rpc = next((rpc for rpc in rpcs() if rpc.name == row[3]), None)
     return TelecommandRecord(
         command_id=row[0],
