@@ -184,7 +184,7 @@ class SequenceDesk:
         def waits(connection: Connection) -> bool:
             return command_queue.find(connection, command_queue.SEQUENCE, sequence_id) is not None
 
-        if await self._database.read(waits):
+        if record.stage == stage_name(TELECOMMAND_STAGE_NEEDS_SIGNATURE) or await self._database.read(waits):
             await self._desk.withdraw(sequence_id, person, reason, command_queue.SEQUENCE)
             return AbortRecord(await self.sequence(sequence_id), None)
         told = f"by {person}: {reason}" if person and reason else reason or (f"by {person}" if person else "")
