@@ -43,7 +43,7 @@ class AlarmTable:
     def __init__(self, visit: Visit) -> None:
         self._visit = visit
         self._why_not = visit.refusal(Role.OPERATOR)
-        self._grid = Grid("Alarms", _COLUMNS, self._rows(visit.frame.alarms), _NONE)
+        self._grid = Grid("Alarms", _COLUMNS, self._rows(visit.frame.alarms), _NONE, is_cards=True)
         self._grid.on("act", self._act)
 
     def show(self, frame: Frame) -> None:

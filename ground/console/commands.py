@@ -11,7 +11,9 @@ from ground.console import rows
 from ground.console.columns import NOTHING, Column
 from ground.console.elements import Grid
 from ground.console.feed import Frame
+from ground.console.queues import QueueTable
 from ground.console.send import SendForm
+from ground.console.sequences import SequenceTable, signature_hint
 from ground.console.visit import Visit
 from ground.console.widgets import button, element, facts, heading, panel, search, tabs, text
 from ground.errors import UnknownError
@@ -56,17 +58,26 @@ def page(visit: Visit, satellite: str = "") -> None:
 
     heading("Commands")
     with element("div", "sr-cols"):
-        with element("div", "sr-stack"), element("section", "sr-panel", aria_label="Commands"):
-            with element("div", "head"):
-                tabs({"people": "Of people", "all": "All, the ground's own too"}, tab, lambda name: look(new_tab=name))
-                element("span", "grow")
-                search("Search commands", look)
-            grid = Grid("Commands", rows.COMMAND_COLUMNS, made(visit.frame.commands), _NONE)
-        with element("div", "sr-stack"), panel("Send a command", body="body"):
-            SendForm(visit, satellite)
+        with element("div", "sr-stack"):
+            with element("section", "sr-panel", aria_label="Commands"):
+                with element("div", "head"):
+                    choices = {"people": "Of people", "all": "All, the ground's own too"}
+                    tabs(choices, tab, lambda name: look(new_tab=name))
+                    element("span", "grow")
+                    search("Search commands", look)
+                grid = Grid("Commands", rows.COMMAND_COLUMNS, made(visit.frame.commands), _NONE, is_cards=True)
+                grid.style("--rows: 60vh")
+            sequences = SequenceTable(visit)
+        with element("div", "sr-stack"):
+            with panel("Send a command", body="body"):
+                SendForm(visit, satellite)
+            with panel("Queues"):
+                queues = QueueTable(visit)
 
     def show(frame: Frame) -> None:
         if frame.is_news:
+            sequences.show(frame)
+            queues.show(frame)
             visit.later(find(), grid)
 
     visit.on_frame(grid, show)
@@ -97,7 +108,7 @@ class _CommandPage:
             text("span", record.command_id, "id soft")
             element("span", "grow")
             self._withdraw = button("Withdraw", self._ask, "danger", visit.refusal(Role.OPERATOR))
-        self._hint = text("p", "", "sr-warn")
+        self._hint = text("p", signature_hint(record.command_id), "sr-warn")
         with element("div", "sr-cols"):
             with element("div", "sr-stack"):
                 with panel("Stages"):
@@ -136,11 +147,6 @@ class _CommandPage:
         record = self._record
         self._withdraw.visible = record.stage in _WAITS
         self._hint.visible = record.stage == "NEEDS_SIGNATURE"
-        self._hint._text = (  # noqa: SLF001
-            "It is critical and waits on the ground for the signature of a second operator, made with that person's "
-            f"own key: skyrack approve {record.command_id} --key KEYFILE"
-        )
-        self._hint.update()
         if record.response and record.response != self._said:
             self._said = record.response
             self._answer.clear()

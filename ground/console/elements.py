@@ -45,11 +45,16 @@ class WorldMap(Element, component="assets/worldmap.js"):
 class Grid(Element, component="assets/grid.js"):
     """A table. A row is ``{"key", "cells", "href", "level"}``. Emits ``act`` with the action and key of a button.
 
-    ``empty`` is HTML that is shown in place of no rows; it says what to do next.
+    ``empty`` is HTML that is shown in place of no rows; it says what to do next. ``is_cards`` makes a phone show a row
+    as a few short lines, where its cells do not fit beside each other.
     """
 
-    def __init__(self, label: str, columns: Sequence[Column], rows: Rows, empty: str) -> None:
+    def __init__(
+        self, label: str, columns: Sequence[Column], rows: Rows, empty: str, *, is_cards: bool = False
+    ) -> None:
         super().__init__()
+        if is_cards:
+            self.classes("sr-cards")
         self._props.update(label=label, columns=[column.described() for column in columns], rows=rows, empty=empty)
 
     def replace(self, rows: Rows) -> None:

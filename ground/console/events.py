@@ -52,7 +52,7 @@ def page(visit: Visit) -> None:
             element("span", "grow")
             search("Search events", lambda text: ask(new_words=text))
         found = [rows.event_row(record) for record in visit.frame.events]
-        grid = Grid("Events", rows.EVENT_COLUMNS, found, "No event like this has been kept.")
+        grid = Grid("Events", rows.EVENT_COLUMNS, found, "No event like this has been kept.", is_cards=True)
     more = button("Show more", lambda: ask(new_shown=shown + 4 * _PAGE))
     more.visible = len(visit.frame.events) >= _PAGE
 

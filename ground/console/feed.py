@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ground.command_records import QueueRecord, SequenceRecord
 from ground.console import rows
+from ground.console.highlights import REPEATED
 from ground.console.scene import Scenery, heaven
 from ground.records import EventRecord, JobRecord, TelecommandRecord
 from ground.segment import GroundSegment
@@ -23,6 +25,8 @@ __all__ = ["Feed", "Frame"]
 Row = dict[str, Any]
 
 _LISTED: Final = 100
+_SEQUENCES: Final = 30
+_NOTABLE: Final = 16
 _PAUSE_SECONDS: Final = 0.5
 _PERIOD_SECONDS: Final = 1.0
 
@@ -39,7 +43,11 @@ class Frame:
     jobs: list[JobRecord] = field(default_factory=list)
     job_totals: dict[str, int] = field(default_factory=dict)
     commands: list[TelecommandRecord] = field(default_factory=list)
+    sequences: list[SequenceRecord] = field(default_factory=list)
+    queues: list[QueueRecord] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
+    # The newest, but for what a busy machine tells again and again.
+    notable_events: list[EventRecord] = field(default_factory=list)
     # What stands, or has ended unseen; the worst first.
     alarms: list[AlarmRecord] = field(default_factory=list)
     # Jobs, commands or events changed since the frame before.
@@ -128,10 +136,14 @@ class Feed:
             frame.jobs = list(reversed(await segment.jobs(_LISTED)))
             frame.job_totals = await segment.database.read(jobs.totals)
             frame.commands = list(reversed(await segment.telecommands(_LISTED, only_of_people=True)))
+            frame.sequences = list(reversed(await segment.sequence_desk.sequences(_SEQUENCES)))
+            frame.queues = await segment.command_desk.queues()
             frame.events = list(reversed(await segment.events(limit=_LISTED)))
+            frame.notable_events = list(reversed(await segment.events(limit=_NOTABLE, leave_out=REPEATED)))
         else:
             frame.jobs, frame.job_totals = before.jobs, before.job_totals
-            frame.commands, frame.events = before.commands, before.events
+            frame.commands, frame.sequences, frame.queues = before.commands, before.sequences, before.queues
+            frame.events, frame.notable_events = before.events, before.notable_events
         picture = segment.picture
         frame.scene = {
             "clock": [now, segment.clock.rate],

@@ -11,7 +11,7 @@ from nicegui import core, storage, ui
 
 from ground.access import person_of
 from ground.api.guard import Keeper
-from ground.console import commands, events, jobs, overview, satellites
+from ground.console import commands, events, jobs, overview, satellites, sequences
 from ground.console.elements import Topbar
 from ground.console.feed import Feed
 from ground.console.scene import Scenery
@@ -89,6 +89,7 @@ class Console:
             "/jobs/{job_id}": partial(jobs.detail, visit),
             "/commands": partial(commands.page, visit),
             "/commands/{command_id}": partial(commands.detail, visit),
+            "/sequences/{sequence_id}": partial(sequences.detail, visit),
             "/events": partial(events.page, visit),
         }
         if (job_id := _after(router.current_path, "/jobs/")) is not None:

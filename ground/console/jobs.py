@@ -18,13 +18,13 @@ from ground.console.visit import Visit
 from ground.console.widgets import button, element, facts, heading, panel, search, tabs, text
 from ground.errors import UnknownError
 from ground.records import JobRecord
+from ground.store.job_records import JobFilter
 
 __all__ = ["detail", "page", "prefetch"]
 
 _PAGE: Final = 100
 _TABS: Final = {"all": "All", "open": "Open", "COMPLETED": "Completed", "FAILED": "Failed", "ended": "Ended otherwise"}
 _ENDED: Final = ("EXPIRED", "CANCELLED", "REJECTED")
-_LOOKED_THROUGH: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,9 @@ class _Wanted:
     def is_plain(self) -> bool:
         return self == _Wanted()
 
-    def takes(self, record: JobRecord) -> bool:
-        if self.tab == "open" and record.is_final:
-            return False
-        if self.tab == "ended" and record.state not in _ENDED:
-            return False
-        if self.tab in ("COMPLETED", "FAILED") and record.state != self.tab:
-            return False
-        text = f"{record.name} {record.job_id} {record.satellite} {record.submitter} {record.state}".lower()
-        return all(word in text for word in self.words.split())
+    def filter(self) -> JobFilter:
+        states = {"ended": _ENDED, "COMPLETED": ("COMPLETED",), "FAILED": ("FAILED",)}.get(self.tab, ())
+        return JobFilter(states=states, words=tuple(self.words.split()))
 
 
 def page(visit: Visit, dialog: SubmitDialog) -> None:
@@ -58,9 +52,8 @@ def page(visit: Visit, dialog: SubmitDialog) -> None:
         if asked.is_plain:
             records = visit.frame.jobs
         else:
-            limit = asked.shown + 1 if asked.tab == "all" and not asked.words else _LOOKED_THROUGH
-            every = await visit.segment.jobs(limit, only_open=asked.tab == "open")
-            records = [record for record in reversed(every) if asked.takes(record)]
+            found = await visit.segment.jobs(asked.shown + 1, only_open=asked.tab == "open", wanted=asked.filter())
+            records = found[::-1]
         if asked == wanted:
             grid.replace(_rows(visit, records[: asked.shown]))
             more.visible = len(records) > asked.shown or (asked.is_plain and len(records) >= _PAGE)
@@ -76,7 +69,7 @@ def page(visit: Visit, dialog: SubmitDialog) -> None:
             label = tabs(_labels(visit.frame), "all", lambda tab: ask(replace(wanted, tab=tab, shown=_PAGE)))
             element("span", "grow")
             search("Search jobs", lambda words: ask(replace(wanted, words=words.lower(), shown=_PAGE)))
-        grid = Grid("Jobs", rows.JOB_COLUMNS, _rows(visit, visit.frame.jobs), no_jobs())
+        grid = Grid("Jobs", rows.JOB_COLUMNS, _rows(visit, visit.frame.jobs), no_jobs(), is_cards=True)
     with head:
         element("span", "grow")
         button("Submit a job", dialog.open, "primary", visit.refusal(Role.RESEARCHER))

@@ -6,6 +6,7 @@ from ground.console import rows
 from ground.console.columns import Column
 from ground.console.elements import Grid, WorldMap
 from ground.console.feed import Frame
+from ground.console.highlights import highlights
 from ground.console.submit import SubmitDialog
 from ground.console.visit import Visit
 from ground.console.widgets import button, element, panel, raw
@@ -36,15 +37,15 @@ def page(visit: Visit, dialog: SubmitDialog) -> None:
             with head:
                 raw(_LEGEND, "sr-legend")
             with panel("Satellites", ("All figures", f"{visit.prefix}/satellites")):
-                satellites = Grid("Satellites", rows.SATELLITE_COLUMNS, frame.satellites, _NO_SATELLITES)
+                satellites = Grid("Satellites", rows.SATELLITE_COLUMNS, frame.satellites, _NO_SATELLITES, is_cards=True)
                 satellites.style("--rows: 46vh")
         with element("div", "sr-stack"):
             with panel("Jobs", ("All jobs", f"{visit.prefix}/jobs")) as head:
-                jobs = Grid("Newest jobs", _JOB_COLUMNS, _jobs(visit, frame), no_jobs())
+                jobs = Grid("Newest jobs", _JOB_COLUMNS, _jobs(visit, frame), no_jobs(), is_cards=True)
             with head:
                 button("Submit a job", dialog.open, "primary", visit.refusal(dialog.role))
             with panel("Events", ("All events", f"{visit.prefix}/events")):
-                events = Grid("Newest events", _EVENT_COLUMNS, _events(frame), _NO_EVENTS)
+                events = Grid("Newest events", _EVENT_COLUMNS, _events(frame), _NO_EVENTS, is_cards=True)
 
     def show(frame: Frame) -> None:
         scene = dict(frame.scene)
@@ -83,7 +84,4 @@ def _jobs(visit: Visit, frame: Frame) -> list[rows.Row]:
 
 
 def _events(frame: Frame) -> list[rows.Row]:
-    found = [rows.event_row(record) for record in frame.events[: 2 * _SHORT]]
-    return [
-        row | {"cells": [row["cells"][0], row["cells"][1], f"{row['cells'][2]}: {row['cells'][4]}"]} for row in found
-    ]
+    return highlights(frame.notable_events, frame.events, 2 * _SHORT)

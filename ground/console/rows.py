@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ground.console.columns import NOTHING, Column
-from ground.records import EventRecord, JobRecord, JobStep, SatelliteRecord, TelecommandRecord
+from ground.records import CommandStage, EventRecord, JobRecord, JobStep, SatelliteRecord, TelecommandRecord
 from skyrack.limits import LimitSet
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "level_of",
     "satellite_level",
     "satellite_row",
+    "stage_cells",
     "stage_level",
     "stage_word",
 ]
@@ -221,16 +223,20 @@ def stage_level(stage: str, present: str) -> str:
     return _STAGE_LEVELS.get(stage, "active")
 
 
-def command_row(record: TelecommandRecord, href: str) -> Row:
-    """A command with its stages."""
-    stages = [
+def stage_cells(stages: Iterable[CommandStage], present: str) -> list[Row]:
+    """Stages one after the other, as a table shows them."""
+    return [
         {
             "text": stage_word(stage.stage),
-            "level": stage_level(stage.stage, record.stage),
+            "level": stage_level(stage.stage, present),
             "title": f"{stage.mission_time_seconds:.0f} s {stage.reason}".strip(),
         }
-        for stage in record.stages
+        for stage in stages
     ]
+
+
+def command_row(record: TelecommandRecord, href: str) -> Row:
+    """A command with its stages."""
     said = record.reason or record.response
     arguments = record.arguments
     if len(arguments) > _ARGUMENTS_SHOWN:
@@ -243,7 +249,7 @@ def command_row(record: TelecommandRecord, href: str) -> Row:
             arguments,
             record.satellite,
             record.created_seconds,
-            stages,
+            stage_cells(record.stages, record.stage),
             record.submitter,
             said,
         ],

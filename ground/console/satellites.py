@@ -56,7 +56,11 @@ def page(visit: Visit) -> None:
     heading("Satellites")
     with element("section", "sr-panel", aria_label="Satellites"):
         grid = Grid(
-            "Satellites", rows.SATELLITE_COLUMNS, visit.frame.satellites, "No satellite is in this ground's files."
+            "Satellites",
+            rows.SATELLITE_COLUMNS,
+            visit.frame.satellites,
+            "No satellite is in this ground's files.",
+            is_cards=True,
         )
 
     def show(frame: Frame) -> None:

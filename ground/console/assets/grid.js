@@ -27,6 +27,9 @@ const kinds = {
 
 const plain = (value) => (value && typeof value === "object" ? value.value ?? value.used ?? value.text ?? "" : value);
 
+// Kinds that say nothing without the name of their column: where rows are cards, it stands before them.
+const LABELLED = ["ratio", "use", "level", "number", "age", "until"];
+
 class Grid {
   constructor(root, { columns, rows, empty, label }, emit) {
     Object.assign(this, { root, columns, emit, empty, rows: new Map(), order: [], sort: null, at: null });
@@ -70,7 +73,7 @@ class Grid {
       if (!known) {
         known = { element: document.createElement("tr"), written: [] };
         known.element.dataset.key = row.key; known.element.tabIndex = -1;
-        for (const column of this.columns) { const cell = document.createElement("td"); cell.className = this.side(column); known.element.append(cell); }
+        for (const column of this.columns) { const cell = document.createElement("td"); cell.className = this.side(column); if (LABELLED.includes(column.kind)) cell.dataset.label = column.title; known.element.append(cell); }
         this.rows.set(row.key, known);
         if (!this.order.includes(row.key)) this.order.push(row.key);
       }

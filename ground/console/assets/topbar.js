@@ -34,7 +34,7 @@ class Topbar {
   close() { this.stop(); document.removeEventListener("keydown", this.key); }
 
   here(path) {
-    const place = path.split(/[/?#]/)[1] ?? "";
+    const first = path.split(/[/?#]/)[1] ?? "", place = first === "sequences" ? "commands" : first;
     for (const link of this.root.querySelectorAll("nav a")) {
       if (link.dataset.place === place) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
     }

@@ -1,6 +1,7 @@
 // The constellation over the Earth: one SVG, moved on between messages. Satellites are reached by mouse and by Tab.
 import { animate, clock, escape } from "skyrack-console/base.js";
 import { land } from "skyrack-console/land.js";
+import { arrange } from "skyrack-console/labels.js";
 import * as sky from "skyrack-console/sky.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -60,7 +61,7 @@ class WorldMap {
     this.stations.replaceChildren();
     for (const station of this.scene.stations) {
       const mark = make("g", { class: "station" }, this.stations);
-      mark.point = sky.xy([station.latitude, station.longitude]);
+      mark.point = sky.xy([station.latitude, station.longitude]); mark.name = station.name;
       mark.innerHTML = `<path d="M0-5L5 4H-5Z"/><text x="8" y="4">${escape(station.name)}</text>`;
       this.put(mark, mark.point);
     }
@@ -109,12 +110,22 @@ class WorldMap {
       dots += `M${point[0].toFixed(0)} ${point[1].toFixed(0)}h.01`;
     }
     this.relays.setAttribute("d", dots);
+    this.name(points);
     for (const station of this.scene.stations ?? []) points.set(station.name, sky.xy([station.latitude, station.longitude]));
     for (const kind of ["optical", "antenna"]) {
       const lines = (this.scene.links ?? []).filter((link) => link.kind === kind && points.has(link.a) && points.has(link.b))
         .map((link) => sky.line([points.get(link.a), points.get(link.b)]));
       this.links[kind].setAttribute("d", lines.join(""));
     }
+  }
+
+  name(points) {
+    const pixels = ([x, y]) => [x / this.scale, y / this.scale], wanted = [];
+    if (this.marks.size <= 12) {
+      for (const [name, mark] of this.marks) if (points.has(name)) wanted.push({ text: mark.querySelector("text"), name, at: pixels(points.get(name)) });
+    }
+    for (const mark of this.stations.children) wanted.push({ text: mark.querySelector("text"), name: mark.name, at: pixels(mark.point) });
+    arrange(wanted, 3600 / this.scale, 1800 / this.scale);
   }
 
   drawTracks(now) {
