@@ -8,7 +8,7 @@ import random
 import socket
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from skyrack.backhaul import OFFLINE, Connector, LinkState, Will, down_topic, st
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import Clock, MissionClock
 from skyrack.database import Database
-from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link
+from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link, received_all_before
 from skyrack.delivery.blocks import FileExchange, MemorySpool, describe
 from skyrack.dictionary import telemetry
 from skyrack.jobs import JobState
@@ -75,6 +75,7 @@ class FakeSatellite:
     result: bytes = b"r" * 100_000
     told: dict[str, backhaul_pb2.OpenJob] = field(default_factory=dict)
     questions: list[backhaul_pb2.OpenJobs] = field(default_factory=list)
+    asked: tuple[Delivered, backhaul_pb2.OpenJobs] | None = None
     leases: dict[str, float] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -88,7 +89,7 @@ class FakeSatellite:
             database=Database(None),
             clock=self.clock,
             on_item=self._take,
-            after_commit=lambda _: self.files.changed(),
+            after_commit=self._took,
             settings=self.delivery,
         )
         self.link = Link(self.endpoint, lambda _, stream: down_topic(self.name, stream), presence=self.name)
@@ -184,13 +185,26 @@ class FakeSatellite:
             self.files.book.take_receipt(connection, item.source, payload.file_receipt)
         elif kind == "open_jobs":
             self.questions.append(payload.open_jobs)
-            if not self.is_silent:
-                self._start(self._answer(payload.open_jobs))
+            self.asked = item, payload.open_jobs
         elif kind == "job_lease":
             lease = payload.job_lease
             self.leases[lease.job_id] = lease.lease_end_seconds
             if lease.job_id in self.told:
                 self.told[lease.job_id].lease_end_seconds = lease.lease_end_seconds
+
+    def _took(self, _items: Sequence[Delivered]) -> None:
+        """A question is answered when all that was said before it has come, as on a board."""
+        self.files.changed()
+        if self.asked is not None and not self.is_silent:
+            self._start(self._answer_in_turn())
+
+    async def _answer_in_turn(self) -> None:
+        if self.asked is None:
+            return
+        item, question = self.asked
+        if await self.endpoint.database.read(lambda connection: received_all_before(connection, item)):
+            self.asked = None
+            await self._answer(question)
 
     def _believed(self, data: bytes) -> backhaul_pb2.Order:
         return orders.verify(data, self.believed, now=self.clock.now(), destination=self.name).order
