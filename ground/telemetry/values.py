@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ground.segment import GroundSegment
@@ -18,7 +19,8 @@ class TelemetryValue:
 
     field: str
     labels: dict[str, str]
-    value: float
+    # None where the satellite said that it has no number (NaN, infinity), which JSON cannot say.
+    value: float | None
     # The name of a choice, true or false; empty for numbers.
     text: str
     unit: str
@@ -45,14 +47,14 @@ def values(segment: GroundSegment, satellite: str) -> list[TelemetryValue]:
     for at, _, message in newest:
         for name, labels, value in samples(message):
             field = fields[name]
-            text = dict(field.choices).get(int(value), "") if field.choices else ""
+            text = dict(field.choices).get(int(value), "") if field.choices and math.isfinite(value) else ""
             if isinstance(value, bool):
                 text = "true" if value else "false"
             found.append(
                 TelemetryValue(
                     field=name,
                     labels=dict(zip(field.labels, labels, strict=True)),
-                    value=float(value),
+                    value=float(value) if math.isfinite(value) else None,
                     text=text,
                     unit=field.unit,
                     description=field.description,

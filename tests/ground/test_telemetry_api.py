@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pyarrow.parquet  # type: ignore[import-untyped]
@@ -18,6 +18,8 @@ from click.testing import CliRunner
 from ground import telemetry_commands
 from ground.api import make_app
 from ground.plot import plot, sparkline
+from ground.segment import GroundSegment
+from ground.telemetry.values import values
 from ground.telemetry_commands import seconds_of
 from skyrack.errors import UserError
 from skyrack.v1 import backhaul_pb2, power_pb2
@@ -231,3 +233,15 @@ def test_plots_hold_what_there_is() -> None:
     lines, low, high = plot([0.0, 1.0], [3.0, 3.0], [3.0, 3.0], 4, 2)
     assert len(lines) == 2
     assert low < 3 < high
+
+
+def test_what_is_no_number_has_no_value() -> None:
+    class Segment:
+        def telemetry(self, satellite: str) -> list[tuple[float, str, Any]]:
+            message = power_pb2.PowerStatus(state_of_charge_ratio=float("nan"), load_power_watts=float("inf"))
+            return [(1.0, "", message)]
+
+    found = {value.field: value.value for value in values(cast("GroundSegment", Segment()), "sat-1")}
+    assert found[CHARGE] is None
+    assert found["PowerStatus.load_power_watts"] is None
+    assert found["PowerStatus.battery_voltage_volts"] == 0.0
