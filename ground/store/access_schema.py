@@ -43,9 +43,13 @@ audit: Final = Table(
 _SENTENCE: Final = "the audit log is never changed"
 
 PROTECTION: Final[dict[str, tuple[str, ...]]] = {
-    "sqlite": tuple(
-        f"CREATE TRIGGER audit_no_{what.lower()} BEFORE {what} ON audit BEGIN SELECT RAISE(ABORT, '{_SENTENCE}'); END"
-        for what in ("UPDATE", "DELETE")
+    "sqlite": (
+        f"CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, '{_SENTENCE}'); END",
+        f"CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, '{_SENTENCE}'); END",
+        # INSERT OR REPLACE takes rows out without asking the trigger of DELETE.
+        f"""CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit
+        WHEN EXISTS (SELECT 1 FROM audit WHERE id >= NEW.id OR sha256 = NEW.sha256)
+        BEGIN SELECT RAISE(ABORT, '{_SENTENCE}'); END""",  # noqa: S608 - a constant
     ),
     "postgresql": (
         f"""CREATE FUNCTION audit_is_never_changed() RETURNS trigger LANGUAGE plpgsql AS

@@ -22,6 +22,11 @@ PROTECTION = {
             "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit "
             "BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END"
         ),
+        (
+            "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit "
+            "WHEN EXISTS (SELECT 1 FROM audit WHERE id >= NEW.id OR sha256 = NEW.sha256) "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END"
+        ),
     ),
     "postgresql": (
         (
