@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +22,8 @@ from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
 from skyrack.database import Connection, Database
 from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link, Refusal
-from skyrack.delivery.blocks import BLOCK_BYTES, DirectorySpool, FileExchange, MemorySpool, describe
-from skyrack.delivery.blocks.exchange import MAXIMUM_WRONG_BLOCKS
+from skyrack.delivery.blocks import BLOCK_BYTES, DirectorySpool, FileExchange, MemorySpool, describe, offer_of
+from skyrack.delivery.blocks.incoming import MAXIMUM_WRONG_BLOCKS
 from skyrack.signing import Right, SigningKey, seeded_ring
 from skyrack.v1.backhaul_pb2 import Block, BlockRequest, FileOffer, Frame, Payload, SignedFrame
 from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_STATUS
@@ -51,13 +53,13 @@ class Side:
             settings=settings,
         )
         self.directory = directory
-        spool = (
+        self.spool = (
             DirectorySpool(directory / "incoming", lambda sha256: directory / "files" / sha256.hex())
             if directory
             else MemorySpool(self.came.__setitem__, self.came.__contains__)
         )
         self.files = FileExchange(
-            self.endpoint, spool, limit_bytes=64 << 20, on_problem=lambda kind, text: self.problems.append(text)
+            self.endpoint, self.spool, limit_bytes=64 << 20, on_problem=lambda kind, text: self.problems.append(text)
         )
         self.files.book.on_settled = lambda _, __, sha256, problem: self.settled.append((sha256, problem))
 
@@ -340,3 +342,87 @@ def test_fifty_megabytes_over_a_bad_network() -> None:
             assert len(content) / seconds > 5e6
 
     run(scenario, Impairments(loss=0.1), settings)
+
+
+def test_a_commit_that_ends_while_another_is_under_way_leaves_it_its_kick(tmp_path: Path) -> None:
+    """Who looked too early took the other's wish with it, and the offer lay in the outbox until the next one."""
+
+    async def scenario() -> None:
+        side = Side(Net(), SATELLITE, tmp_path, TWIN_SETTINGS)
+        await side.endpoint.open()
+        seen: list[int] = []
+
+        def kick(_destination: str, _stream: int) -> None:
+            with closing(sqlite3.connect(tmp_path / "state.db")) as look:
+                seen.append(look.execute("SELECT COUNT(*) FROM delivery_outbox").fetchone()[0])
+
+        side.endpoint.kick = kick  # type: ignore[method-assign]
+        begun, go = threading.Event(), threading.Event()
+
+        def transaction(connection: Connection) -> None:
+            side.files.book.offer(connection, GROUND, describe([b"result"]), "job", 1, content=b"result")
+            begun.set()
+            assert go.wait(30)
+
+        other = asyncio.create_task(side.database.write(transaction))
+        await asyncio.to_thread(begun.wait, 30)
+        side.files.changed()
+        await asyncio.sleep(0.05)
+        go.set()
+        await other
+        side.files.changed()
+        async with asyncio.timeout(30):
+            while 1 not in seen:  # noqa: ASYNC110 - a kick has no event
+                await asyncio.sleep(0.01)
+        await side.files.close()
+        await side.database.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_peer_that_comes_while_files_are_discarded_holds_up_none() -> None:
+    async def scenario() -> None:
+        side = Side(Net(), GROUND, None, TWIN_SETTINGS)
+        await side.endpoint.open()
+        first, second = (FileOffer(), FileOffer())
+        for offer, content in ((first, b"first"), (second, b"second")):
+            offer.CopyFrom(offer_of(describe([content]), content.decode(), 1))
+        book = side.files.book
+        await side.database.write(lambda connection: book.take_offer(connection, SATELLITE, first, 0.0))
+        side.files.changed()
+        await asyncio.sleep(1)
+        assert list(side.files.incoming()) == [(SATELLITE, first.sha256)]
+
+        def discard(_source: str, _sha256: bytes) -> None:
+            side.files.connected("sat-9", 0.0)
+
+        side.spool.discard = discard  # type: ignore[method-assign]
+
+        def transaction(connection: Connection) -> None:
+            book.abandon(connection, SATELLITE, "first", 1, "nobody waits for it")
+            book.take_offer(connection, SATELLITE, second, 0.0)
+
+        await side.database.write(transaction)
+        side.files.changed()
+        await asyncio.sleep(1)
+        assert list(side.files.incoming()) == [(SATELLITE, second.sha256)]
+        await side.files.close()
+
+    virtual.run(scenario)
+
+
+def test_who_asks_again_and_again_is_told_however_many_asked_before() -> None:
+    async def scenario() -> None:
+        side = Side(Net(), SATELLITE, None, TWIN_SETTINGS)
+        await side.endpoint.open()
+        for number in range(100):
+            request = BlockRequest(sha256=number.to_bytes(32, "big"), wanted=b"\1")
+            await side.files.take(GROUND, Frame(block_requests=[request]))
+        for _ in range(4):
+            request = BlockRequest(sha256=b"x" * 32, wanted=b"\1")
+            await side.files.take(GROUND, Frame(block_requests=[request]))
+            await asyncio.sleep(TWIN_SETTINGS.retransmit_maximum_seconds)
+        assert await side.count("delivery_outbox") == 1
+        await side.files.close()
+
+    virtual.run(scenario)

@@ -28,8 +28,8 @@ class FileBook:
     """Offers of files, ours and others'.
 
     ``to_kick`` and ``released`` grow in transactions: peers that something was enqueued for, and paths of files that
-    nobody needs any more. The shell takes them when transactions have been committed; an entry too many does no harm,
-    for both are looked at again before anything follows from them.
+    nobody needs any more. The shell takes both by ``drain``; an entry too many, of a transaction that failed, does no
+    harm, for both are looked at again before anything follows from them.
     """
 
     def __init__(self, enqueue: Enqueue, has: Callable[[bytes], bool], limit_bytes: int = MAXIMUM_FILE_BYTES) -> None:
@@ -40,6 +40,11 @@ class FileBook:
         self.to_kick: deque[str] = deque()
         self.released: deque[str] = deque()
         self.offers_refused = 0
+
+    def drain(self) -> tuple[list[str], set[str]]:
+        """What is to be kicked and released; within a transaction, so that none that it is of is still under way."""
+        to_kick = sorted({self.to_kick.popleft() for _ in range(len(self.to_kick))})
+        return to_kick, {self.released.popleft() for _ in range(len(self.released))}
 
     def offer(
         self,
