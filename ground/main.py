@@ -60,6 +60,7 @@ def run(path: Path) -> None:
         UserError: the configuration, or a file that it names, cannot be used.
         StorageError: the database cannot be used.
     """
+    os.umask(0o077)  # orders, packages, results and what a token opens are for this user alone
     config = load_config(path)
     constellation, designs = load_constellation(Path(config.constellation))
     key = SigningKey.load_or_create(Path(config.key_file))
