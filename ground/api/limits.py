@@ -1,4 +1,4 @@
-"""No body is larger than what it is for: packages have a limit of their own, all others are small."""
+"""No body is larger than what it is for: packages and uploads have limits of their own, all others are small."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ground.api.problems import problem
 __all__ = ["BODY_LIMIT_BYTES", "BodyLimit"]
 
 BODY_LIMIT_BYTES: Final = 1 << 20
+_LARGE: Final = ("/v1/packages/", "/console/upload")
+"""Who reads these looks who sends them, and how much, before taking any of it."""
 _SENTENCE: Final = f"the body is larger than {BODY_LIMIT_BYTES:,} bytes"
 
 
@@ -22,7 +24,7 @@ class BodyLimit:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/v1/packages/"):
+        if scope["type"] != "http" or scope["path"].startswith(_LARGE):
             await self._app(scope, receive, send)
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -18,6 +19,8 @@ from skyrack.database import StorageError
 from skyrack.errors import UserError
 
 __all__ = ["MAY", "Visit"]
+
+_FAREWELL_SECONDS: Final = 1.0
 
 MAY: Final = {
     Role.VIEWER: "You may see everything, and change nothing.",
@@ -38,6 +41,12 @@ class Visit:
         self.feed = feed
         self._book = book
         self._audit = audit
+        self._is_over = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the token that opened the page opens nothing any more."""
+        return self._book is not None and not self._book.is_current(self.person)
 
     @property
     def segment(self) -> GroundSegment:
@@ -62,6 +71,9 @@ class Visit:
             nonlocal is_behind
             if element.is_deleted or self.client.is_deleted:
                 self.feed.leave(element)
+            elif self.is_over:
+                self.feed.leave(element)
+                self._leave()
             elif not self.client.has_socket_connection:
                 is_behind = True
             else:
@@ -71,6 +83,20 @@ class Visit:
                     show(found)
 
         self.feed.listen(element, hear)
+
+    def _leave(self) -> None:
+        """Show this person the door: the page asks who they are, and what it was here answers no more."""
+        if self._is_over:
+            return
+        self._is_over = True
+
+        async def leave() -> None:
+            self.client.run_javascript("location.reload()")
+            await asyncio.sleep(_FAREWELL_SECONDS)  # edges live in wall time
+            if not self.client.is_deleted:
+                self.client.delete()
+
+        background_tasks.create(leave(), name="console farewell")
 
     def refusal(self, role: Role) -> str:
         """Why this person may not do what needs a role; empty when they may."""
@@ -82,7 +108,7 @@ class Visit:
 
     @asynccontextmanager
     async def _doing(self, role: Role, action: str, subject: str) -> AsyncIterator[None]:
-        if self._book is not None and not self._book.is_current(self.person):
+        if self.is_over:
             raise UserError("your token is over or was revoked; sign in again")
         if self._audit is None:
             require(self.person, role)

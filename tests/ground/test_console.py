@@ -276,6 +276,28 @@ def test_a_job_folder_is_uploaded_and_what_is_wrong_with_it_is_said(visit: Any) 
     expect(page.locator(".sr-head .state")).to_have_text("completed")
 
 
+def test_a_job_of_some_size_is_uploaded(visit: Any) -> None:
+    page = visit()
+    page.get_by_role("button", name="Submit a job").click()
+    content = tar_of(job_toml=JOB + "\n", work_py="#" * (3 << 20))
+    job = {"name": "job.tar", "mimeType": "application/x-tar", "buffer": content}
+    page.locator("input[type=file]").first.set_input_files([job])
+    expect(page.locator(".sr-good")).to_contain_text("uploaded is ready to go")
+
+
+def test_a_page_that_is_open_ends_with_its_token(browser: Any, address: dict[str, str]) -> None:
+    headers = {"Authorization": f"Bearer {address['token']}"}
+    context = browser.new_context()
+    with httpx.Client(base_url=address["url"], headers=headers, trust_env=False, timeout=60) as admin:
+        made = admin.post("/v1/tokens", json={"name": "gone", "role": "operator"}).raise_for_status().json()
+        page = context.new_page()
+        page.goto(f"{address['url']}/?token={made['secret']}")
+        page.wait_for_selector(".sr-map .satellite")
+        admin.delete(f"/v1/tokens/{made['token']['token_id']}").raise_for_status()
+        expect(page.locator("form[action='/login']")).to_be_visible(timeout=WAIT_MILLISECONDS)
+    context.close()
+
+
 def test_an_alarm_is_acknowledged_and_shelved(visit: Any) -> None:
     page = visit()
     page.locator(".sr-top .alarms").click()
