@@ -411,6 +411,46 @@ def test_a_bad_frame_is_counted_reported_and_dropped(payload: bytes, refusal: Re
     run(scenario)
 
 
+def _numbered(count: int) -> list[bytes]:
+    return [
+        sealed("sat-1", frame(frame_sequence=number, items=[Item(sequence=number, payload=b"%d" % number)]))
+        for number in range(1, count + 1)
+    ]
+
+
+def test_frames_that_come_together_share_a_transaction_and_keep_their_order() -> None:
+    async def scenario(net: Net) -> None:
+        ground = net.endpoint("ground")
+        await ground.open()
+        payloads = [*_numbered(5), b"garbage", _numbered(2)[1]]
+        await ground.take(await ground.open_frames(payloads))
+        assert net.received["ground"] == [b"1", b"2", b"3", b"4", b"5"]
+        assert [kind for kind, _ in net.refused] == [Refusal.MALFORMED, Refusal.REPLAYED]
+        (owed,) = ground.peer("sat-1").owed.values()
+        assert (owed.cumulative_sequence, owed.stored_total) == (5, 5)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("error", [RejectItemError("it is bad"), ValueError("a bug")])
+def test_of_frames_that_come_together_only_the_bad_one_is_refused(error: Exception) -> None:
+    def handler(_connection: object, item: Delivered) -> None:
+        if item.payload == b"3":
+            raise error
+
+    async def scenario(net: Net) -> None:
+        ground = net.endpoint("ground", on_item=handler)
+        await ground.open()
+        await ground.take(await ground.open_frames(_numbered(5)))
+        assert net.received["ground"] == [b"1", b"2", b"4", b"5"]
+        (owed,) = ground.peer("sat-1").owed.values()
+        is_rejected = isinstance(error, RejectItemError)
+        assert owed.cumulative_sequence == (5 if is_rejected else 2)
+        assert ground.counters.items_rejected == is_rejected
+
+    run(scenario)
+
+
 def test_a_frame_that_comes_again_changes_nothing() -> None:
     async def scenario(net: Net) -> None:
         ground = net.endpoint("ground")

@@ -11,7 +11,7 @@ from skyrack.clock import Clock
 from skyrack.database import Connection, Storage, StorageError
 from skyrack.delivery import store
 from skyrack.delivery.frames import FrameCodec, FrameRefusedError, Refusal
-from skyrack.delivery.intake import Intake, ItemHandler, acknowledgements_for, take
+from skyrack.delivery.intake import Intake, ItemHandler, acknowledgements_for, take, take_all
 from skyrack.delivery.ledger import ReceivedLedger, SentLedger, received_ledgers, sent_ledgers
 from skyrack.delivery.peers import EndpointCounters, Peer
 from skyrack.delivery.receiver import Delivered
@@ -171,21 +171,64 @@ class Endpoint(Generic[C]):
 
     async def receive(self, payload: bytes) -> None:
         """Take one frame in. Never raises for what is in it: a bad frame is counted, reported and dropped."""
+        await self.take(await self.open_frames([payload]))
+
+    async def open_frames(self, payloads: Sequence[bytes]) -> list[tuple[Frame, str]]:
+        """Those frames that are right and new, each with the key that signed it; the others are counted and reported.
+
+        Call it for frames in the order in which they came, and ``take`` in the same order.
+        """
+        if len(payloads) == 1:
+            verified = self.codec.verify(payloads)
+        else:
+            # Beside the loop, which has other things to do: signatures are most of the cost of a frame.
+            verified = await asyncio.get_running_loop().run_in_executor(None, self.codec.verify, payloads)
+        frames = []
+        for found in verified:
+            try:
+                frame, entry = self.codec.admit(found)
+            except FrameRefusedError as error:
+                self._refuse(error.refusal, error.detail)
+            else:
+                self.counters.frames_received += 1
+                frames.append((frame, entry.key_id))
+        return frames
+
+    async def take(self, frames: Sequence[tuple[Frame, str]]) -> None:
+        """Take frames that ``open_frames`` let through, all in one transaction where there is nothing wrong with any.
+
+        Several calls may be under way; transactions and what follows from them come in the order of the calls.
+        """
+        full = [(frame, key_id) for frame, key_id in frames if frame.items or frame.acknowledgements]
+        if len(full) == 1 or not await self._take_together(full):
+            for frame, key_id in full:
+                await self._take(self.peer(frame.source), frame, key_id)
+        for frame, _ in frames:
+            peer = self.peer(frame.source)
+            if not peer.reachable:
+                self.link_up(peer)
+            if self.files is not None and (frame.blocks or frame.block_requests):
+                await self.files.take(peer.name, frame)
+            if frame.hello:
+                await self._answer_hello(peer)
+
+    async def _take_together(self, frames: Sequence[tuple[Frame, str]]) -> bool:
+        """Whether that is all that can be done; else nothing was, and each is to be taken by itself."""
+        if not frames:
+            return True
+        transaction = partial(take_all, frames=frames, own_epoch=self.identity.epoch, handler=self._on_item)
         try:
-            frame, entry = self.codec.open(payload)
-        except FrameRefusedError as error:
-            self._refuse(error.refusal, error.detail)
-            return
-        self.counters.frames_received += 1
-        peer = self.peer(frame.source)
-        if frame.items or frame.acknowledgements:
-            await self._take(peer, frame, entry.key_id)
-        if not peer.reachable:
-            self.link_up(peer)
-        if self.files is not None and (frame.blocks or frame.block_requests):
-            await self.files.take(peer.name, frame)
-        if frame.hello:
-            await self._answer_hello(peer)
+            intakes = await self.database.write(transaction)
+        except StorageError as error:
+            self.counters.storage_errors += 1
+            self._report("storage", str(error))
+            return True
+        except Exception:  # noqa: BLE001 - whatever it is, it is told when the frames are taken one by one
+            return False
+        for (frame, _), intake in zip(frames, intakes, strict=True):
+            self._settle(self.peer(frame.source), frame, intake)
+        self._tell([delivered for intake in intakes for delivered in intake.delivered])
+        return True
 
     async def _take(self, peer: Peer, frame: Frame, key_id: str) -> None:
         for part in (frame, *_singles(frame)):
@@ -201,6 +244,7 @@ class Endpoint(Generic[C]):
                 self._report("handler", f"an item from {frame.source} could not be taken: {error!r}")
                 continue
             self._settle(peer, frame, intake)
+            self._tell(intake.delivered)
             if part is frame:
                 return
 
@@ -225,8 +269,10 @@ class Endpoint(Generic[C]):
             self._refuse(Refusal.STALE, f"from {peer.name}: epoch {frame.epoch} is over")
         for reason in intake.rejected:
             self._report("rejected", f"an item from {peer.name}: {reason}")
-        if intake.delivered and self._after_commit is not None:
-            self._after_commit(intake.delivered)
+
+    def _tell(self, delivered: Sequence[Delivered]) -> None:
+        if delivered and self._after_commit is not None:
+            self._after_commit(delivered)
 
     async def _answer_hello(self, peer: Peer) -> None:
         try:
@@ -237,7 +283,8 @@ class Endpoint(Generic[C]):
             return
         now = asyncio.get_running_loop().time()
         for acknowledgement in known:
-            peer.owed[acknowledgement.stream, acknowledgement.epoch] = acknowledgement
+            # What is owed already is as new, or what follows of a transaction that is under way is newer.
+            peer.owed.setdefault((acknowledgement.stream, acknowledgement.epoch), acknowledgement)
         peer.answer = True
         peer.sender.connected(now)
         self.schedule(now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from google.protobuf.message import DecodeError
@@ -52,11 +52,33 @@ class FrameCodec:
         return signed.SerializeToString()
 
     def open(self, payload: bytes) -> tuple[Frame, KeyEntry]:
-        """Parse and verify.
+        """Parse and verify; the frame has been seen then.
 
         Raises:
             FrameRefusedError: the frame is to be dropped.
         """
+        frame, entry = self._verified(payload)
+        self._admit(frame, entry)
+        return frame, entry
+
+    def verify(self, payloads: Sequence[bytes]) -> list[tuple[Frame, KeyEntry] | FrameRefusedError]:
+        """Parse and verify frames, all but that they are new: in any thread, as signatures take long."""
+        found: list[tuple[Frame, KeyEntry] | FrameRefusedError] = []
+        for payload in payloads:
+            try:
+                found.append(self._verified(payload))
+            except FrameRefusedError as error:
+                found.append(error)
+        return found
+
+    def admit(self, found: tuple[Frame, KeyEntry] | FrameRefusedError) -> tuple[Frame, KeyEntry]:
+        """The rest of ``open`` for one of those that ``verify`` found. Raises what ``open`` raises."""
+        if isinstance(found, FrameRefusedError):
+            raise found
+        self._admit(*found)
+        return found
+
+    def _verified(self, payload: bytes) -> tuple[Frame, KeyEntry]:
         if len(payload) > MAXIMUM_FRAME_BYTES:
             raise FrameRefusedError(Refusal.OVERSIZED, f"{len(payload)} bytes, at most {MAXIMUM_FRAME_BYTES} are read")
         try:
@@ -78,9 +100,11 @@ class FrameCodec:
             raise FrameRefusedError(Refusal.FORGED, f"{entry.name} may not send frames as a {self._peer_right}")
         if frame.destination != self._name:
             raise FrameRefusedError(Refusal.MISADDRESSED, f"from {entry.name}, for {frame.destination!r}")
+        return frame, entry
+
+    def _admit(self, frame: Frame, entry: KeyEntry) -> None:
         window = self._replay.setdefault(entry.name, ReplayWindow())
         if not window.accept(frame.incarnation, frame.frame_sequence):
             raise FrameRefusedError(
                 Refusal.REPLAYED, f"frame {frame.incarnation}.{frame.frame_sequence} of {entry.name} came again"
             )
-        return frame, entry

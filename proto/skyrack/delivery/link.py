@@ -20,6 +20,15 @@ from skyrack.v1.backhaul_pb2 import Frame, Item, Skip
 from skyrack.v1.options_pb2 import STREAM_BULK
 
 _STORAGE_RETRY_SECONDS: Final = 1.0
+_ARRIVED_FRAMES: Final = 256
+"""So many wait to be taken in; then the backhaul is read no further."""
+_GROUP_FRAMES: Final = 64
+_GROUP_BYTES: Final = 1 << 20
+"""So much is taken in together, in one transaction."""
+_TAKERS: Final = 3
+"""Groups under way: one is verified, one committed, one told of."""
+
+_Arrived = asyncio.Queue[tuple[str, bytes] | None]
 
 
 class Link:
@@ -45,6 +54,7 @@ class Link:
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._next_expiry = 0.0
+        self._taking: set[asyncio.Task[None]] = set()
         self.connected = False
 
     async def serve(self, connector: Connector, rng: random.Random) -> None:
@@ -76,9 +86,12 @@ class Link:
             self._endpoint.schedule = self._schedule
             for peer in self._endpoint.peers.values():
                 self._endpoint.link_up(peer)
-            tasks = [asyncio.create_task(self._read(backhaul)), asyncio.create_task(self._pump(backhaul))]
+            arrived: _Arrived = asyncio.Queue(_ARRIVED_FRAMES)
+            order = asyncio.Lock()
+            takers = [asyncio.create_task(self._take(arrived, order)) for _ in range(_TAKERS)]
+            tasks = [asyncio.create_task(self._read(backhaul, arrived)), asyncio.create_task(self._pump(backhaul))]
             try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait([*tasks, *takers], return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
             except asyncio.CancelledError:
@@ -95,15 +108,48 @@ class Link:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                # What is being committed is to be heard of, too, and what has arrived need not come again.
+                await _finish(arrived, takers)
 
-    async def _read(self, backhaul: Backhaul) -> None:
-        async for topic, payload in backhaul.messages():
+    async def _read(self, backhaul: Backhaul, arrived: _Arrived) -> None:
+        async for message in backhaul.messages():
+            await arrived.put(message)
+        raise BackhaulError("the session is over")
+
+    async def _take(self, arrived: _Arrived, order: asyncio.Lock) -> None:
+        """Take in what has arrived. Several of these run, so that one group is verified while another is committed."""
+        endpoint = self._endpoint
+        while True:
+            async with order:
+                payloads, presence, is_over = await self._group(arrived)
+                if payloads:
+                    taking = asyncio.create_task(endpoint.take(await endpoint.open_frames(payloads)))
+                    self._taking.add(taking)
+                    taking.add_done_callback(self._taking.discard)
+                if presence is not None:
+                    await asyncio.gather(*self._taking)  # who has sent these was there before
+                    self._heed_presence(*presence)
+            if payloads:
+                await taking
+            if is_over:
+                arrived.put_nowait(None)  # for the next taker
+                return
+
+    async def _group(self, arrived: _Arrived) -> tuple[list[bytes], tuple[str, bytes] | None, bool]:
+        """Frames that have arrived together, word of a satellite's presence that followed, and whether all is over."""
+        payloads: list[bytes] = []
+        size = 0
+        while not payloads or not (arrived.empty() or len(payloads) >= _GROUP_FRAMES or size >= _GROUP_BYTES):
+            message = await arrived.get()
+            if message is None:
+                return payloads, None, True
+            topic, payload = message
             satellite = satellite_of(topic)
             if satellite is not None and topic == state_topic(satellite):
-                self._heed_presence(satellite, payload)
-            else:
-                await self._endpoint.receive(payload)
-        raise BackhaulError("the session is over")
+                return payloads, (satellite, payload), False
+            payloads.append(payload)
+            size += len(payload)
+        return payloads, None, False
 
     def _heed_presence(self, satellite: str, payload: bytes) -> None:
         if self._presence is not None or payload not in (ONLINE, OFFLINE):
@@ -243,3 +289,14 @@ class Link:
     def _wake_up(self) -> None:
         self._timer = None
         self._wake.set()
+
+
+async def _finish(arrived: _Arrived, takers: list[asyncio.Task[None]]) -> None:
+    """Take in what has arrived, then end the takers."""
+    ending = asyncio.create_task(arrived.put(None))
+    try:
+        await asyncio.wait(takers)
+    finally:
+        for task in (ending, *takers):
+            task.cancel()
+        await asyncio.gather(ending, *takers, return_exceptions=True)
