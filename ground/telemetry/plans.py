@@ -95,14 +95,29 @@ class Plan:
         row += self._values(message)
         for name in self.optional:
             row.append(getattr(message, name) if message.HasField(name) else _NAN)
-        single = tuple(
-            plan.read_into(getattr(message, name), row) if message.HasField(name) else None
-            for name, plan in self.single
-        )
-        repeated = tuple(
-            tuple(plan.read_into(item, row) for item in getattr(message, name)) for name, plan in self.repeated
-        )
+        single: Shape = ()
+        if self.single:
+            single = tuple(
+                [
+                    plan.read_into(getattr(message, name), row) if message.HasField(name) else None
+                    for name, plan in self.single
+                ]
+            )
+        repeated: Shape = ()
+        if self.repeated:
+            repeated = tuple([plan.read_each(getattr(message, name), row) for name, plan in self.repeated])
         return self._labels(message), single, repeated
+
+    def read_each(self, messages: Any, row: list[Any]) -> Shape:
+        """The same of several; written out for flat ones, of which a message may hold many."""
+        if not self.is_flat:
+            return tuple([self.read_into(message, row) for message in messages])
+        values, labels = self._values, self._labels
+        shapes = []
+        for message in messages:
+            row += values(message)
+            shapes.append((labels(message), (), ()))
+        return tuple(shapes)
 
     def columns(self, shape: Shape, labels: tuple[str, ...] = ()) -> list[Column]:
         """What the numbers of a row mean, in their order."""
