@@ -289,7 +289,10 @@ class Relay:
 
     def _on_refused(self, kind: str, detail: str) -> None:
         """Counted at once, told once a step: a hostile broker must not fill the disk with events."""
-        self.counters.refused[kind] += 1
+        if kind == "storage":
+            self.counters.storage_errors += 1
+        else:
+            self.counters.refused[kind] += 1
         count, _ = self._refusals.get(kind, (0, ""))
         self._refusals[kind] = (count + 1, detail)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from skyrack.errors import UserError
 from skyrack.files import FileError
 from skyrack.signing import (
     FRAME,
@@ -113,6 +114,13 @@ def test_a_key_is_believed_between_its_times_only() -> None:
         assert not ring.may(key.key_id, Right.COMMAND, now)
         with pytest.raises(VerificationError, match=problem):
             ring.verify(FRAME, b"data", signature, key.key_id, now)
+
+
+@pytest.mark.parametrize("name", ["ground", "authority", "operator-1"])
+def test_a_satellite_takes_nobody_elses_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f'"{name}"'):
+        provision(tmp_path, ["sat-1", name])
+    assert not (tmp_path / "keys.json").exists()
 
 
 def test_a_revoked_key_stays_revoked_when_keys_are_provisioned_again(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from skyrack.errors import UserError
 from skyrack.files import FileError
 from skyrack.signing.keys import SigningKey
 from skyrack.signing.ring import KeyEntry, KeyRing, Right
@@ -34,7 +35,11 @@ AUTHORITY: Final = "authority"
 def _parties(satellites: Iterable[str], ground: str) -> dict[str, frozenset[Right]]:
     parties = {ground: GROUND_RIGHTS, AUTHORITY: AUTHORITY_RIGHTS}
     parties |= dict.fromkeys(OPERATORS, OPERATOR_RIGHTS)
-    return parties | dict.fromkeys(satellites, SATELLITE_RIGHTS)
+    for name in satellites:
+        if name in parties:
+            raise UserError(f'a satellite cannot be called "{name}": another party\'s key has this name')
+        parties[name] = SATELLITE_RIGHTS
+    return parties
 
 
 def provision(directory: Path, satellites: Iterable[str], ground: str = "ground") -> Path:
@@ -45,6 +50,7 @@ def provision(directory: Path, satellites: Iterable[str], ground: str = "ground"
 
     Raises:
         FileError: a file cannot be read or written.
+        UserError: a satellite has the name of the ground, an operator or the authority, or of another satellite.
     """
     path = directory / "keys.json"
     ring = KeyRing.load(path) if path.exists() else KeyRing(version=0)
