@@ -88,7 +88,8 @@ class Agreement:
             settled = await self._database.write(lambda connection: self._settle(connection, item, answer, now))  # noqa: B023
             if settled is None:
                 continue
-            self._answers.pop(satellite, None)
+            if self._answers.get(satellite, (None,))[0] is item:  # else a newer one came meanwhile
+                del self._answers[satellite]
             told.add(satellite)
             is_changed |= any(action is not Action.NOTHING for action in settled.actions)
             if settled.tell_again:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from ground.agreement import Agreement, Settled
 from ground.placement import PlacementSettings
 from ground.segment import GroundSettings
 from skyrack import virtual
 from skyrack.backhaul.memory import Impairments
+from skyrack.delivery import Delivered
 from skyrack.v1 import backhaul_pb2, job_pb2, options_pb2
 
 SHORT = GroundSettings(placement=PlacementSettings(lease_seconds=2000, lease_margin_seconds=100))
@@ -208,3 +210,30 @@ def test_an_answer_waits_for_what_was_said_before_it(kit: Any) -> None:
         assert "PREEMPTED" in states
 
     flying(kit, scenario)
+
+
+def test_an_answer_that_comes_while_another_is_settled_is_settled_too() -> None:
+    async def scenario() -> None:
+        settled: list[int] = []
+
+        class Busy:
+            async def read(self, _query: Any) -> dict[str, int]:
+                return {}
+
+            async def write(self, _transaction: Any) -> Settled:
+                settled.append(len(settled))
+                if len(settled) == 1:
+                    agreement.answered(answer(2), backhaul_pb2.OpenJobs())
+                return Settled()
+
+        agreement = Agreement(Busy(), None, PlacementSettings(), None)  # type: ignore[arg-type]
+        agreement.answered(answer(1), backhaul_pb2.OpenJobs())
+        for _ in range(3):
+            await agreement.step(1.0, lambda _: None)
+        assert settled == [0, 1]
+
+    virtual.run(scenario)
+
+
+def answer(sequence: int) -> Delivered:
+    return Delivered("sat-1", options_pb2.STREAM_STATUS, 1, sequence, b"", 0.0, 0.0, "")
