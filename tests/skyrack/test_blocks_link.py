@@ -22,7 +22,7 @@ from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
 from skyrack.database import Connection, Database
 from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link, Refusal
-from skyrack.delivery.blocks import BLOCK_BYTES, DirectorySpool, FileExchange, MemorySpool, describe, offer_of
+from skyrack.delivery.blocks import BLOCK_BYTES, DirectorySpool, FileExchange, MemorySpool, describe, offer_of, store
 from skyrack.delivery.blocks.incoming import MAXIMUM_WRONG_BLOCKS
 from skyrack.signing import Right, SigningKey, seeded_ring
 from skyrack.v1.backhaul_pb2 import Block, BlockRequest, FileOffer, Frame, Payload, SignedFrame
@@ -423,6 +423,24 @@ def test_who_asks_again_and_again_is_told_however_many_asked_before() -> None:
             await side.files.take(GROUND, Frame(block_requests=[request]))
             await asyncio.sleep(TWIN_SETTINGS.retransmit_maximum_seconds)
         assert await side.count("delivery_outbox") == 1
+        await side.files.close()
+
+    virtual.run(scenario)
+
+
+def test_a_receipt_does_not_look_through_all_that_is_offered() -> None:
+    async def scenario() -> None:
+        side = Side(Net(), SATELLITE, None, TWIN_SETTINGS)
+        await side.endpoint.open()
+        sql: list[str] = []
+
+        def plan(connection: Any) -> list[str]:
+            connection.set_trace_callback(sql.append)
+            store.let_go(connection, b"x" * 32)
+            connection.set_trace_callback(None)
+            return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql[0]}")]
+
+        assert not [step for step in await side.database.read(plan) if step.startswith("SCAN")]
         await side.files.close()
 
     virtual.run(scenario)

@@ -39,6 +39,9 @@ SCHEMA: Final = (
     );
     CREATE INDEX files_wanted_job ON files_wanted_for (job_id, attempt);
     """,
+    """
+    CREATE INDEX files_offered_file ON files_offered (sha256);
+    """,
 )
 
 RECEIVING: Final = "receiving"
