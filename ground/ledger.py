@@ -25,7 +25,11 @@ _LIFETIME_SECONDS: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class StreamVerdict:
-    """One stream, by the word of both its ends. Counts are of items since the sender's store began."""
+    """One stream, by the word of both its ends. Counts are of items since the sender's store began.
+
+    The receiver was read first, so that what it counts was accepted: ``accepted`` is the sum of ``stored``,
+    ``skipped``, what the receiver forgot and ``waiting``, but where something is lost.
+    """
 
     source: str
     destination: str
@@ -35,7 +39,7 @@ class StreamVerdict:
     stored: int
     # Given up by the sender, and told so: too old, or shed.
     skipped: int
-    # Accepted, and not yet acknowledged: neither lost nor delivered.
+    # Accepted, and not with the receiver when it was asked: neither lost nor delivered.
     waiting: int
     duplicates: int
     # Of those stored: of no use to the receiver, and said so.
@@ -93,17 +97,22 @@ def _verdict(
     received_early: ReceivedLedger | None,
     received_late: ReceivedLedger | None,
 ) -> StreamVerdict:
+    problems = compare(sent_early, sent_late, received_early, received_late)
+    there = received_early or ReceivedLedger(
+        sent_late.source, sent_late.destination, sent_late.stream, sent_late.epoch, 0, 0, 0, 0, 0, 0
+    )
+    on_the_way = sent_late.accepted - there.stored - there.skipped - there.forgotten
     return StreamVerdict(
         source=sent_late.source,
         destination=sent_late.destination,
         stream=sent_late.stream,
         accepted=sent_late.accepted,
-        stored=received_late.stored if received_late else 0,
-        skipped=received_late.skipped if received_late else 0,
-        waiting=sent_late.waiting,
-        duplicates=received_late.duplicates if received_late else 0,
-        rejected=received_late.rejected if received_late else 0,
-        problems=tuple(compare(sent_early, sent_late, received_early, received_late)),
+        stored=there.stored,
+        skipped=there.skipped,
+        waiting=sent_late.waiting if problems else on_the_way,
+        duplicates=there.duplicates,
+        rejected=there.rejected,
+        problems=tuple(problems),
     )
 
 

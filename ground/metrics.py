@@ -84,7 +84,7 @@ class _Ground(Collector):
         yield from self._archive()
         yield _counter("samples", "Telemetry samples received since the start", self._segment.picture.samples_total)
         yield _counter("steps", "Looks at what waits", counters.steps)
-        yield _counter("storage_errors", "Times that the database failed", counters.storage_errors)
+        yield _counter("storage_errors", "Times that the database or the disk failed", counters.storage_errors)
         yield _labelled(CounterMetricFamily, "items", "New items received by kind", "kind", counters.items)
         yield _labelled(CounterMetricFamily, "frames_refused", "Frames dropped by reason", "reason", counters.refused)
 
@@ -125,9 +125,19 @@ class _Ground(Collector):
         for row in self._sent:
             accepted.add_metric([row.destination, row.stream], row.accepted)
         yield accepted
+        yield from self._blocks()
         yield self._ledger("delivered", "Items stored", "stored")
         yield self._ledger("skipped", "Items given up by their sender", "skipped")
         yield self._ledger("duplicates", "Items received again", "duplicates")
+
+    def _blocks(self) -> Iterator[Metric]:
+        blocks = self._segment.transfers.exchange.counters
+        yield _counter("block_sent_bytes", "Bytes of packages sent in blocks, repeats included", blocks.sent_bytes)
+        yield _counter("block_received_bytes", "Bytes of results that came in blocks, once each", blocks.received_bytes)
+        yield _counter("block_resumed_bytes", "Bytes that lay here from an earlier life", blocks.resumed_bytes)
+        yield _counter("block_repeated_bytes", "Bytes of blocks that came again", blocks.repeated_bytes)
+        yield _counter("blocks_asked_again", "Blocks that were asked for more than once", blocks.asked_again)
+        yield _counter("blocks_wrong", "Blocks that were not those that were offered", blocks.wrong)
 
     def _ledger(self, name: str, text: str, attribute: str) -> Metric:
         family = CounterMetricFamily(f"skyrack_ground_items_{name}", text, labels=["satellite", "stream"])

@@ -16,10 +16,14 @@ router = APIRouter(tags=["ground"])
 
 
 @router.get("/v1/ledger")
-async def get_ledger(segment: Segment, _: Viewer) -> dict[str, list[dict[str, Any]]]:
-    """What the ground's side of delivery says of all streams."""
+async def get_ledger(segment: Segment, _: Viewer) -> dict[str, Any]:
+    """What the ground's side of delivery says of all streams, and of blocks of files since its start."""
     sent, received = await segment.ledgers()
-    return {"sent": [asdict(row) for row in sent], "received": [asdict(row) for row in received]}
+    return {
+        "sent": [asdict(row) for row in sent],
+        "received": [asdict(row) for row in received],
+        "blocks": asdict(segment.transfers.exchange.counters),
+    }
 
 
 @router.post("/v1/ledger/{satellite}/verify")

@@ -184,7 +184,10 @@ def test_satellites_telemetry_events_commands_and_metrics(kit: Any) -> None:
         assert families["skyrack_power_status_state_of_charge_ratio"].samples
         assert all(family.documentation for family in families.values())
         assert (await http.get("/health")).json()["status"] == "ok"
-        assert (await http.get("/v1/ledger")).json()["sent"]
+        assert families["skyrack_ground_block_repeated_bytes"].samples[0].value == 0
+        told = (await http.get("/v1/ledger")).json()
+        assert told["sent"]
+        assert told["blocks"]["resumed_bytes"] == 0
 
     talking(kit, scenario)
 

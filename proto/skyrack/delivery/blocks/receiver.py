@@ -57,6 +57,8 @@ class BlockCounters:
     """Lay here from an earlier life, verified, and were not asked for again."""
     asked_again: int = 0
     duplicates: int = 0
+    repeated_bytes: int = 0
+    """Of those duplicates."""
     unsolicited: int = 0
     wrong: int = 0
     """Whose hash was not the one that was offered."""
@@ -161,6 +163,7 @@ class Receiver:
             return Verdict.UNSOLICITED
         if file.states[index] == _HERE:
             self.counters.duplicates += 1
+            self.counters.repeated_bytes += size_bytes
             return Verdict.DUPLICATE
         return Verdict.WANTED
 
