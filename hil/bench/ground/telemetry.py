@@ -105,8 +105,8 @@ def _published(at: float, tick: int, rng: random.Random) -> Iterator[tuple[str, 
             )
 
 
-def encoded_batches(count: int, seed: int) -> list[bytes]:
-    """Payloads as a gateway makes them: 200 messages each."""
+def encoded_batches(count: int, seed: int, samples: int = _SAMPLES) -> list[bytes]:
+    """Payloads as a gateway makes them, of so many messages each."""
     rng = random.Random(f"{seed}/telemetry")
     made: list[bytes] = []
     sequences: dict[tuple[str, str, str], int] = {}
@@ -130,7 +130,7 @@ def encoded_batches(count: int, seed: int) -> list[bytes]:
                     incarnation=17,
                 )
             )
-            if len(gathered) == _SAMPLES:
+            if len(gathered) == samples:
                 batch = backhaul_pb2.TelemetryBatch(samples=gathered, rate=1.0)
                 made.append(backhaul_pb2.Payload(telemetry=batch).SerializeToString())
                 gathered = []

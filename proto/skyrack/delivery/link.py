@@ -23,8 +23,8 @@ _STORAGE_RETRY_SECONDS: Final = 1.0
 _ARRIVED_FRAMES: Final = 256
 """So many wait to be taken in; then the backhaul is read no further."""
 _GROUP_FRAMES: Final = 64
-_GROUP_BYTES: Final = 1 << 20
-"""So much is taken in together, in one transaction."""
+_GROUP_BYTES: Final = 1 << 18
+"""So much is taken in together, in one transaction; more would hold up all else that the loop does."""
 _TAKERS: Final = 3
 """Groups under way: one is verified, one committed, one told of."""
 
