@@ -37,5 +37,6 @@ def _row(group: Sequence[EventRecord]) -> rows.Row:
     time, severity, satellite, _, text = row["cells"]
     if len(group) > 1:
         row["key"] = f"{newest.satellite} {newest.source} {newest.name}"
-        text = f"{newest.source} was late {len(group)} times, at last: {text}"
+        group_name = newest.fields.get("group", "")
+        text = f"{newest.source} ran late {len(group)} times" + (f", last in {group_name}" if group_name else "")
     return row | {"cells": [time, severity, f"{satellite}: {text}"]}

@@ -355,6 +355,68 @@ def test_a_critical_command_waits_for_a_second_person(visit: Any, station: Any) 
     assert not [command for command in station.satellites["sat-1"].commands if command.method == "SetMode"]
 
 
+def test_a_queue_is_held_and_released(visit: Any, station: Any) -> None:
+    page = visit("commands?satellite=sat-1")
+    queue = page.get_by_role("table", name="Queues").get_by_role("row").filter(has_text="sat-1")
+    queue.get_by_role("button", name="Hold").click()
+    page.locator("[name=reason]").fill("a look at the pump")
+    page.locator(".sr-dialog").get_by_role("button", name="Hold").click()
+    expect(queue).to_contain_text("held")
+    expect(queue).to_contain_text("a look at the pump")
+    page.locator("select[name=command]").select_option("SetDrain")
+    page.locator("select[name=draining]").select_option("true")
+    page.get_by_role("button", name="Send", exact=True).click()
+    row = page.get_by_role("table", name="Commands").get_by_role("row").filter(has_text="SetDrain").first
+    expect(row.locator(".stages")).to_contain_text("held")
+    expect(queue).to_contain_text("1 waits")
+    assert not [command for command in station.satellites["sat-1"].commands if command.method == "SetDrain"]
+    queue.get_by_role("button", name="Release").click()
+    expect(row.locator(".stages")).to_contain_text("completed")
+    expect(queue).to_contain_text("nothing waits")
+
+
+SEQUENCE = """
+name = "gentle"
+[[steps]]
+command = "SetPump"
+arguments = { duty_ratio = 0.4, hold_seconds = 60 }
+[[steps]]
+command = "SetMode"
+arguments = { mode = "safe" }
+after = "2 min"
+"""
+
+
+def test_a_sequence_is_checked_run_and_aborted(visit: Any) -> None:
+    page = visit("commands")
+    page.get_by_role("button", name="Run a sequence").click()
+    run = page.get_by_role("button", name="Run", exact=True)
+    expect(run).to_be_disabled()
+    page.locator("[data-example=node-power-cycle]").click()
+    expect(page.locator(".sr-good")).to_contain_text("node-power-cycle is ready to run, 4 steps")
+    place = page.locator("textarea[name=sequence]")
+    place.fill(SEQUENCE.replace("0.4", "7"))
+    expect(page.locator(".sr-dialog .sr-problem")).to_contain_text("step 1: SetPump: duty_ratio is 7")
+    expect(run).to_be_disabled()
+    file = {"name": "gentle.toml", "mimeType": "application/toml", "buffer": SEQUENCE.encode()}
+    page.locator(".sr-dialog input[type=file]").set_input_files([file])
+    expect(page.locator(".sr-good")).to_contain_text("gentle is ready to run, 2 steps")
+    expect(page.locator(".sr-dialog .sr-problem")).to_contain_text("signatures of two people")
+    run.click()
+    page.wait_for_url("**/console/sequences/gentle-*")
+    expect(page.locator(".sr-head .state")).to_have_text("needs signature")
+    expect(page.locator(".sr-warn")).to_contain_text("skyrack approve gentle-")
+    expect(page.locator("nav a[aria-current]")).to_have_text("Commands")
+    expect(page.get_by_role("table", name="Steps").get_by_role("row").filter(has_text="after 2 min")).to_have_count(1)
+    page.get_by_role("button", name="Abort").click()
+    page.locator("[name=reason]").fill("only a test")
+    page.locator(".sr-dialog").get_by_role("button", name="Abort").click()
+    expect(page.locator(".sr-head .state")).to_have_text("withdrawn")
+    expect(page.get_by_role("button", name="Abort")).to_be_hidden()
+    page.get_by_role("link", name="‹ Commands").click()  # noqa: RUF001 - as it stands there
+    expect(page.get_by_role("table", name="Sequences")).to_contain_text("gentle")
+
+
 def test_who_may_only_look_sees_why_a_button_is_off(visit: Any, address: dict[str, str]) -> None:
     headers = {"Authorization": f"Bearer {address['token']}"}
     body = {"name": "a guest", "role": "viewer"}
