@@ -50,9 +50,7 @@ def asking(url: str) -> Iterator[SkyrackClient]:
 @local_key
 @as_json
 @at_ground
-def submit(
-    files: tuple[Path, ...], job_id: str, wait: bool, key_file: Path | None, is_json: bool, url: str
-) -> int:
+def submit(files: tuple[Path, ...], job_id: str, wait: bool, key_file: Path | None, is_json: bool, url: str) -> int:
     """Submit the jobs that FILES (job.toml) describe.
 
     All files are checked before any is submitted. With --wait the exit code is 1 unless all jobs complete.

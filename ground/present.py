@@ -286,9 +286,7 @@ def telecommands(records: Sequence[Mapping[str, Any]]) -> RenderableType:
         what = what if len(what) <= _LONG else f"{what[: _LONG - 1]}…"
         at = mission_time_text(record["created_seconds"])
         stage = _word(record["stage"])
-        table.add_row(
-            record["command_id"], record["satellite"], what, stage, at, record["submitter"], record["reason"]
-        )
+        table.add_row(record["command_id"], record["satellite"], what, stage, at, record["submitter"], record["reason"])
     return table
 
 

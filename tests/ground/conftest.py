@@ -228,11 +228,12 @@ class FakeSatellite:
 
     async def _answer(self, question: backhaul_pb2.OpenJobs) -> None:
         """Tell what is held here, as compute does."""
-        found = {}
+        found: dict[str, backhaul_pb2.OpenJob] = {}
         for asked in question.jobs:
             told = self.told.get(asked.job_id)
-            is_known = told is not None and told.attempt == asked.attempt
-            found[asked.job_id] = told if is_known else backhaul_pb2.OpenJob(job_id=asked.job_id, attempt=asked.attempt)
+            if told is None or told.attempt != asked.attempt:
+                told = backhaul_pb2.OpenJob(job_id=asked.job_id, attempt=asked.attempt)
+            found[asked.job_id] = told
         found |= {job_id: told for job_id, told in self.told.items() if not JobState(told.state).final}
         answer = backhaul_pb2.OpenJobs(
             jobs=found.values(), mission_time_seconds=question.mission_time_seconds, complete=question.complete

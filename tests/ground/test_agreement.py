@@ -31,7 +31,7 @@ async def running(world: Any, kit: Any, seconds: float = 50_000.0) -> Any:
     await world.ground.submit(kit.spec_of(expected_seconds=seconds), b"package", job_id="one")
 
     async def runs() -> bool:
-        return (await world.ground.job("one")).state == "RUNNING"
+        return bool((await world.ground.job("one")).state == "RUNNING")
 
     await world.until(runs)
     return world.satellites[(await world.ground.job("one")).satellite]

@@ -42,7 +42,12 @@ def test_what_a_person_types_and_reads(kit: Any, tmp_path: Path, monkeypatch: py
             assert "step 4  compute.SetDrain(draining: false)" in await skyrack("sequence", "list", "s1")
             assert "0 waiting, open" in await skyrack("commands", "release", "sat-1")
             told = await skyrack("send", "sat-1", "SetDrain", "draining=true", "--id", "c2", "--wait")
-            assert [word for word in told.split() if word.isalpha() and word.isupper()] == ["QUEUED", "SENT", "ACCEPTED", "COMPLETED"]
+            assert [word for word in told.split() if word.isalpha() and word.isupper()] == [
+                "QUEUED",
+                "SENT",
+                "ACCEPTED",
+                "COMPLETED",
+            ]
             bad = tmp_path / "wrong.toml"
             bad.write_text('name = "x"\n[[steps]]\ncommand = "SetDrain"\n')
             told = await skyrack("sequence", "run", "sat-1", str(bad), wrong=True)

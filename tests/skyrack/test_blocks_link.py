@@ -356,7 +356,7 @@ def test_a_commit_that_ends_while_another_is_under_way_leaves_it_its_kick(tmp_pa
             with closing(sqlite3.connect(tmp_path / "state.db")) as look:
                 seen.append(look.execute("SELECT COUNT(*) FROM delivery_outbox").fetchone()[0])
 
-        side.endpoint.kick = kick  # type: ignore[method-assign]
+        side.endpoint.kick = kick  # type: ignore[method-assign,assignment]
         begun, go = threading.Event(), threading.Event()
 
         def transaction(connection: Connection) -> None:
@@ -396,7 +396,7 @@ def test_a_peer_that_comes_while_files_are_discarded_holds_up_none() -> None:
         def discard(_source: str, _sha256: bytes) -> None:
             side.files.connected("sat-9", 0.0)
 
-        side.spool.discard = discard  # type: ignore[method-assign]
+        side.spool.discard = discard  # type: ignore[method-assign,assignment]
 
         def transaction(connection: Connection) -> None:
             book.abandon(connection, SATELLITE, "first", 1, "nobody waits for it")

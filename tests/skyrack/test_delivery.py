@@ -17,7 +17,7 @@ from skyrack import virtual
 from skyrack.backhaul import OFFLINE, LinkState, Will, down_topic, state_topic, up_topic
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
-from skyrack.database import Database, SqliteError
+from skyrack.database import Database, SqliteError, Storage
 from skyrack.delivery import (
     MAXIMUM_ITEM_BYTES,
     TWIN_SETTINGS,
@@ -57,11 +57,11 @@ class Net:
     def endpoint(
         self,
         name: str,
-        database: Database | None = None,
+        database: Storage[sqlite3.Connection] | None = None,
         settings: DeliverySettings = TWIN_SETTINGS,
         on_item: Callable[[sqlite3.Connection, Delivered], None] = lambda connection, item: None,
         **told: Any,
-    ) -> Endpoint:
+    ) -> Endpoint[sqlite3.Connection]:
         received = self.received.setdefault(name, [])
 
         def took(items: Sequence[Delivered]) -> None:
@@ -82,7 +82,7 @@ class Net:
         )
 
     @asynccontextmanager
-    async def linked(self, endpoint: Endpoint) -> AsyncIterator[Endpoint]:
+    async def linked(self, endpoint: Endpoint[sqlite3.Connection]) -> AsyncIterator[Endpoint[sqlite3.Connection]]:
         name = endpoint.name
         await endpoint.open()
         if name == "ground":
