@@ -226,7 +226,12 @@ class GroundSegment(Relay):
         return _known(found, "telecommand", command_id)
 
     async def telecommands(
-        self, limit: int = 200, satellite: str = "", *, only_of_people: bool = False, before: tuple[float, str] | None = None
+        self,
+        limit: int = 200,
+        satellite: str = "",
+        *,
+        only_of_people: bool = False,
+        before: tuple[float, str] | None = None,
     ) -> list[TelecommandRecord]:
         """The newest telecommands, newest last; ``only_of_people`` leaves out what the ground asks by itself."""
         wanted = partial(
