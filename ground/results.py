@@ -6,11 +6,12 @@ from typing import Final
 
 from ground.connection import Connection
 from ground.lifecycle import Note, note
+from ground.records import JobRecord
 from ground.store import files, jobs
 from skyrack.delivery.blocks import store
 from skyrack.v1 import common_pb2
 
-__all__ = ["collect"]
+__all__ = ["collect", "why_none"]
 
 _CAME: Final = (
     "SELECT r.job_id, r.sha256, w.sha256, w.state, w.problem FROM results r"
@@ -33,6 +34,15 @@ def collect(connection: Connection, now: float) -> int:
     for job_id, problem in settled.items():
         _settle(connection, job_id, problem, now)
     return len(settled)
+
+
+def why_none(record: JobRecord) -> str:
+    """Why there is no result to give of a job."""
+    if record.result_problem:
+        return record.result_problem
+    if record.result_sha256:
+        return "its result is still coming down"
+    return "it left no result" if record.is_final else "it has no result yet"
 
 
 def _settle(connection: Connection, job_id: str, problem: str, now: float) -> None:

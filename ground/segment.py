@@ -5,7 +5,6 @@ The same object stands behind the HTTP interface and in the twin.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
-from ground import dispatch, lifecycle
+from ground import admission, dispatch, lifecycle, results
 from ground.command_records import AbortRecord
 from ground.connection import Connection
 from ground.errors import ConflictError, UnknownError
@@ -39,7 +38,6 @@ __all__ = ["SUBSCRIPTIONS", "GroundSegment", "GroundSettings"]
 T = TypeVar("T")
 
 _BACKFILL_LIFETIME_SECONDS: Final = 900.0
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class GroundSegment(Relay):
@@ -84,7 +82,7 @@ class GroundSegment(Relay):
     async def take_job(self, order: Verified, *, is_ours: bool = False) -> JobRecord:
         """Take a job as somebody has signed it; ``is_ours`` where that is this ground."""
         now, taken = self.clock.now(), order.order.job
-        problem = _problem(taken) or fits_somewhere(
+        problem = admission.job_problem(taken) or fits_somewhere(
             dispatch.need_of(taken), [self.picture.view(name, now) for name in self.picture.names]
         )
         if order.order.destination:
@@ -152,16 +150,14 @@ class GroundSegment(Relay):
         otherwise = "waits before its next attempt" if record.attempt else self.others_wait
         reason = self.waiting_reasons.get(record.job_id) or otherwise
         package, result = self.transfers.progress(record)
-        return replace(
-            record, waiting_reason=reason, package_received_bytes=package, result_received_bytes=result
-        )
+        return replace(record, waiting_reason=reason, package_received_bytes=package, result_received_bytes=result)
 
     async def result(self, job_id: str) -> bytes:
         """The tar that a job brought forth, verified."""
         row = await self.database.read(lambda connection: files.result_of(connection, job_id))
         if row is None or row.received_seconds is None:
             record = await self.job(job_id)
-            raise UnknownError(f"job {job_id} is {record.state}: {_no_result(record)}")
+            raise UnknownError(f"job {job_id} is {record.state}: {results.why_none(record)}")
         try:
             return await self.in_thread(partial(self.vault.get, row.sha256))
         except KeyError:
@@ -199,8 +195,8 @@ class GroundSegment(Relay):
         """Send a telecommand as somebody has signed it; it waits here while it lacks a signature."""
         now, satellite, command = self.clock.now(), order.order.destination, order.order.telecommand
         self.known_satellite(satellite)
-        if not _ID.fullmatch(command.command_id):
-            raise UserError(f'command id "{command.command_id[:64]}": {_ID_FORM}')
+        if not admission.is_id(command.command_id):
+            raise UserError(f'command id "{command.command_id[:64]}": {admission.ID_FORM}')
 
         def transaction(connection: Connection) -> TelecommandRecord:
             try:
@@ -297,38 +293,7 @@ class GroundSegment(Relay):
             raise UnknownError(f"there is no satellite {satellite}; {suggest(satellite, self.picture.names)}")
 
 
-_ID_FORM: Final = "must be letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit"
-
-
 def _known(found: T | None, kind: str, name: str) -> T:
     if found is None:
         raise UnknownError(f"there is no {kind} {name}")
     return found
-
-
-def _no_result(record: JobRecord) -> str:
-    if record.result_problem:
-        return record.result_problem
-    if record.result_sha256:
-        return "its result is still coming down"
-    return "it left no result" if record.is_final else "it has no result yet"
-
-
-def _problem(spec: job_pb2.JobSpec) -> str:
-    """What no job may be; empty when all is well."""
-    resources = spec.resources
-    checks = (
-        (bool(_ID.fullmatch(spec.job_id)), f'id "{spec.job_id}" {_ID_FORM}'),
-        (bool(spec.command) or not spec.package_bytes, "it has no command"),
-        (0 < resources.power_watts < 1e9, f"power_watts is {resources.power_watts:g}, must be more than 0"),
-        (resources.cores >= 1, "cores is 0, must be at least 1"),
-        (spec.priority <= 100, f"priority is {spec.priority}, must be from 0 to 100"),
-        (0 <= resources.expected_seconds < 1e9, "expected_seconds must not be negative"),
-        (0 <= resources.limit_seconds < 1e9, "limit_seconds must not be negative"),
-        (0 <= spec.lifetime_seconds < 1e9, "lifetime_seconds must not be negative"),
-        (0 <= spec.grace_seconds < 1e6, "grace_seconds must not be negative"),
-        (len(spec.package_sha256) == 32 or not spec.package_bytes, "package_sha256 must be 32 bytes"),
-        (spec.package_bytes <= jobfile.PACKAGE_LIMIT_BYTES, "its package is too large"),
-        (len(spec.SerializeToString()) < 65_536, "its specification is larger than 64 KiB"),
-    )
-    return next((text for is_right, text in checks if not is_right), "")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from google.protobuf.message import Message
 
+from ground.admission import ID_FORM, is_id
 from ground.command_desk import CommandDesk
 from ground.command_queue import CommandQueue
 from ground.command_records import AbortRecord, SequenceRecord
@@ -35,8 +35,6 @@ from skyrack.v1.backhaul_pb2 import (
 from skyrack.v1.gateway_pb2 import AbortSequenceRequest
 
 __all__ = ["SequenceDesk"]
-
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class SequenceDesk:
@@ -143,11 +141,8 @@ class SequenceDesk:
         return record
 
     def _check(self, sequence_id: str, satellite: str, sequence: CommandSequence, now: float) -> None:
-        if not _ID.fullmatch(sequence_id):
-            raise UserError(
-                f'sequence id "{sequence_id}": must be letters, digits, ".", "_" and "-", at most 64, '
-                "beginning with a letter or digit"
-            )
+        if not is_id(sequence_id):
+            raise UserError(f'sequence id "{sequence_id}": {ID_FORM}')
         if satellite not in self._satellites:
             raise UnknownError(f"there is no satellite {satellite}; {suggest(satellite, self._satellites)}")
         found = problems(sequence, now, problem_of)
