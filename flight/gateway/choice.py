@@ -12,6 +12,8 @@ ANTENNA: Final = "antenna"
 _FIRST_BACKOFF_SECONDS: Final = 0.5
 _LONGEST_BACKOFF_SECONDS: Final = 8.0
 _DESPERATE_FAILURES: Final = 3
+_LASER_SILENT_SECONDS: Final = 15.0
+"""After so long without a word nobody knows what a laser does; mission time."""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,22 @@ class LinkChooser:
             record.failures += 1
         backoff = min(_FIRST_BACKOFF_SECONDS * 2 ** min(record.failures, 10), _LONGEST_BACKOFF_SECONDS)
         record.not_before = now if by_choice else now + backoff
+
+
+class Lasers:
+    """What the terminals last said of themselves; all times are mission seconds."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[float, bool]] = {}
+
+    def hear(self, terminal: str, is_communicating: bool, now: float) -> None:
+        """A terminal tells whether it communicates."""
+        self._said[terminal] = now, is_communicating
+
+    def communicating(self, now: float) -> bool | None:
+        """Whether any communicates; ``None`` when nobody knows."""
+        fresh = [on for at, on in self._said.values() if now - at < _LASER_SILENT_SECONDS]
+        return any(fresh) if fresh else None
 
 
 def window_bytes(rate_bits_per_second: float, seconds: float = 4.0) -> int:

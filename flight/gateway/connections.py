@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from flight.gateway.choice import LinkChooser
+from flight.gateway.choice import ANTENNA, OPTICAL, LinkChooser
 from skyrack.backhaul import OFFLINE, Connector, Will, state_topic, up_topic
 from skyrack.backhaul.tls import TlsFiles
 from skyrack.delivery import Link
 from skyrack.errors import UserError
 
+_KEEPALIVE_SECONDS: Final = {OPTICAL: 5, ANTENNA: 15}
 _IDLE_SECONDS: Final = 1.0
 """How long to wait before asking again when no link is promising; time of the event loop."""
 
@@ -49,6 +50,16 @@ def tls_files(attachments: Mapping[str, object]) -> TlsFiles:
     """The PEM files that a board names for its broker: ``broker.ca``, ``broker.certificate``, ``broker.key``."""
     ca, certificate, key = (str(attachments.get(f"broker.{name}", "")) for name in ("ca", "certificate", "key"))
     return TlsFiles(ca, certificate, key)
+
+
+def connectors_for(attachments: Mapping[str, object], satellite: str) -> dict[str, Connector]:
+    """A connector for each link that a board has: ``backhaul.optical``, ``backhaul.antenna``. Raises ``UserError``."""
+    tls = tls_files(attachments)
+    return {
+        link: connector_for(attachments[f"backhaul.{link}"], satellite, keepalive_seconds, tls)
+        for link, keepalive_seconds in _KEEPALIVE_SECONDS.items()
+        if attachments.get(f"backhaul.{link}")
+    }
 
 
 class Connections:

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from collections.abc import Sequence
+from typing import ClassVar, Final
 
 from google.protobuf.message import Message
 
 from flight.context import ServiceContext
 from flight.gateway import choice, work
 from flight.gateway.agreement import Agreement
-from flight.gateway.backfill import Recording
-from flight.gateway.batching import Batcher
-from flight.gateway.connections import Connections, connector_for, tls_files
+from flight.gateway.chores import Chore
+from flight.gateway.connections import Connections, connectors_for
 from flight.gateway.downlink import RefusedError
 from flight.gateway.files import Files
 from flight.gateway.keys import Believed
 from flight.gateway.ledger import ledger_of
 from flight.gateway.orders import OrderDesk
 from flight.gateway.packages import GROUND, Packages
-from flight.gateway.recorder import Recorder
 from flight.gateway.sequencer import Sequencer
+from flight.gateway.telemetry import TelemetryDownlink
 from flight.gateway.worker import Worker
 from flight.identity import satellite_key
 from flight.service import Service, command, every, subscribe
 from flight.throttle import Throttle
-from skyrack import dictionary
 from skyrack.backhaul import down_topic
 from skyrack.database import Database, StorageError
 from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link, OutboxFullError, Refusal
 from skyrack.signing import Right
-from skyrack.v1.backhaul_pb2 import Payload, TelemetrySample
+from skyrack.v1.backhaul_pb2 import Payload
 from skyrack.v1.common_pb2 import CommandResult, Header, Severity
 from skyrack.v1.gateway_pb2 import (
     AbortSequenceRequest,
@@ -45,15 +43,8 @@ from skyrack.v1.gateway_pb2 import (
     SendDownRequest,
 )
 from skyrack.v1.laser_pb2 import LASER_STATE_COMMUNICATE, LaserStatus
-from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_EVENTS, STREAM_HOUSEKEEPING, STREAM_STATUS, STREAM_UNSPECIFIED
+from skyrack.v1.options_pb2 import STREAM_BULK, STREAM_STATUS
 
-if TYPE_CHECKING:
-    from flight.gateway.exporter import Exporter
-
-_KEEPALIVE_SECONDS: Final = {choice.OPTICAL: 5, choice.ANTENNA: 15}
-_LASER_SILENT_SECONDS: Final = 15.0
-_EVENT_LIFETIME_SECONDS: Final = 30 * 86_400.0
-_RETRY_SECONDS: Final = 5.0
 _PRUNE_SECONDS: Final = 86_400.0
 
 
@@ -77,7 +68,7 @@ class Gateway(Service):
             satellite,
             self._believed,
             self.clock,
-            lambda connection, payload: self._enqueue(connection, STREAM_STATUS, payload.SerializeToString()),
+            self._enqueue_status,
             lambda *sequence: self._sequencer.take(*sequence),  # noqa: PLW0108 - it is made later
             self._take_unsigned,
         )
@@ -99,7 +90,7 @@ class Gateway(Service):
             self._database,
             packages,
             state_dir,
-            lambda: self._jobs_came.set(),  # noqa: PLW0108 - it is made later
+            lambda: self._jobs.come(),  # noqa: PLW0108 - it is made later
             self._refused,
         )
         self._worker = Worker(
@@ -108,7 +99,7 @@ class Gateway(Service):
             self._database,
             self.clock,
             self.request,
-            lambda connection, payload: self._enqueue(connection, STREAM_STATUS, payload.SerializeToString()),
+            self._enqueue_status,
             self._committed,
             packages,
         )
@@ -117,35 +108,24 @@ class Gateway(Service):
             self._database,
             self.clock,
             self._worker.call,
-            lambda connection, payload: self._enqueue(connection, STREAM_STATUS, payload.SerializeToString()),
+            self._enqueue_status,
             lambda: self._endpoint.kick(GROUND, STREAM_STATUS),
             self.spawn,
             lambda: self.parameters_active.sequence_lateness_seconds,
         )
-        tls = tls_files(attachments)
-        connectors = {
-            link: connector_for(attachments[f"backhaul.{link}"], satellite, _KEEPALIVE_SECONDS[link], tls)
-            for link in (choice.OPTICAL, choice.ANTENNA)
-            if attachments.get(f"backhaul.{link}")
-        }
+        connectors = connectors_for(attachments, satellite)
         self._chooser = choice.LinkChooser(connectors, max(1.0, 5 / rate), max(1.0, 5 / rate))
         link = Link(self._endpoint, lambda _, stream: down_topic(satellite, stream), presence=satellite)
         self._connections = Connections(link, connectors, self._chooser, self._link_changed)
-        self._batcher = Batcher(rate)
-        self._recorder = Recorder(state_dir / "recorder" if state_dir else None)
-        self._recording = Recording(self._recorder)
-        self._downlinked = {
-            message.full_name.encode(): message
-            for message in dictionary.telemetry().values()
-            if message.stream not in (STREAM_UNSPECIFIED, STREAM_STATUS)
-        }
-        self._lasers: dict[str, tuple[float, bool]] = {}
+        self._telemetry = TelemetryDownlink(
+            self._endpoint, self.clock, state_dir, lambda: self.parameters_active, self._refused
+        )
+        self._lasers = choice.Lasers()
         self._refusals = Throttle(60.0 * max(1.0, rate))
-        self._commands_came = asyncio.Event()
-        self._jobs_came = asyncio.Event()
-        self._question_came = asyncio.Event()
         self._agreement = Agreement(self._database, self._endpoint, self.request, rate)
-        self._exporter: Exporter | None = None
+        self._telecommands = Chore(self._do_telecommands, self._refused, self.failed)
+        self._jobs = Chore(self._worker.jobs, self._refused, self.failed)
+        self._questions = Chore(self._agreement.answer, self._refused, self.failed)
 
     async def on_start(self) -> None:
         """Open the store, and take up what earlier lives left to do."""
@@ -156,27 +136,22 @@ class Gateway(Service):
         await self._sequencer.open()
         address = self.context.attachments.get("metrics.port")
         if address:
-            from flight.gateway.exporter import Exporter  # most boards have none, and are spared its libraries
-
-            self._exporter = Exporter(self.context.satellite)
-            self._exporter.serve(str(address))
-        self.bus.subscribe_raw(self.context.services, self._on_telemetry)
-        self._commands_came.set()
-        self._jobs_came.set()
-        self.spawn(self._work(self._commands_came, self._telecommands), "telecommands")
-        self.spawn(self._work(self._jobs_came, self._worker.jobs), "jobs")
-        self.spawn(self._work(self._question_came, self._agreement.answer), "agreement")
+            self._telemetry.serve_metrics(self.context.satellite, str(address))
+        self.bus.subscribe_raw(self.context.services, self._telemetry.hear)
+        self._telecommands.come()
+        self._jobs.come()
+        self.spawn(self._telecommands.run(), "telecommands")
+        self.spawn(self._jobs.run(), "jobs")
+        self.spawn(self._questions.run(), "agreement")
         self.spawn(self._connections.run(), "connections")
         self.spawn(self._sequencer.run(), "sequences")
 
     async def on_stop(self) -> None:
         """Store the telemetry that still gathers, and close."""
-        await self._flush(self._batcher.due(float("inf"), {}, 0))
-        await self.record(all_of_it=True)
+        await self._telemetry.put_away()
         await self._files.exchange.close()
         await self._database.close()
-        if self._exporter is not None:
-            self._exporter.close()
+        self._telemetry.close()
 
     # Up.
 
@@ -193,35 +168,18 @@ class Gateway(Service):
             self._refused("order", reason)
         if any(item.stream != STREAM_BULK for item in items):
             self._endpoint.kick(GROUND, STREAM_STATUS)
-            self._commands_came.set()
-            self._jobs_came.set()
+            self._telecommands.come()
+            self._jobs.come()
             self._sequencer.came()
             if self._agreement.heard(items):
-                self._question_came.set()
+                self._questions.come()
         else:
             self._files.exchange.changed()
-            self._jobs_came.set()
+            self._jobs.come()
 
-    async def _telecommands(self) -> bool:
+    async def _do_telecommands(self) -> bool:
         await self._worker.telecommands()
         return False
-
-    async def _work(self, came: asyncio.Event, step: Callable[[], Awaitable[bool]]) -> None:
-        """Take a step whenever something came, and again a little later while something is left."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await came.wait()
-            came.clear()
-            try:
-                left = await step()
-            except (StorageError, OutboxFullError, OSError) as error:
-                self._refused("storage", str(error))
-                left = True
-            except Exception as error:  # noqa: BLE001 - whatever one thing that came up breaks, the next may be the remedy
-                self.failed("work", error)
-                left = True
-            if left:
-                loop.call_later(_RETRY_SECONDS, came.set)
 
     def _refused(self, kind: str, detail: str) -> None:
         told, untold = self._refusals.admit(kind, self.clock.now())
@@ -250,6 +208,9 @@ class Gateway(Service):
     def _enqueue(self, connection: sqlite3.Connection, stream: int, payload: bytes) -> None:
         self._endpoint.enqueue(connection, GROUND, stream, payload)
 
+    def _enqueue_status(self, connection: sqlite3.Connection, payload: Payload) -> None:
+        self._enqueue(connection, STREAM_STATUS, payload.SerializeToString())
+
     @command
     async def send_down(self, request: SendDownRequest, header: Header) -> CommandResult:
         """Take responsibility for an item, and its file: it is in the outbox when this returns."""
@@ -268,102 +229,34 @@ class Gateway(Service):
         """What delivery sent and received, for the ground to compare with its own."""
         return await ledger_of(self._endpoint)
 
-    def _on_telemetry(self, topic: bytes, header: bytes, payload: bytes) -> None:
-        name, _, key = topic.partition(b"/")
-        message = self._downlinked.get(name)
-        if message is None:
-            return
-        head = Header.FromString(header)
-        now = self.clock.now()
-        if self._exporter is not None:
-            self._exporter.update(topic, message.type, payload, head.mission_time_seconds)
-        sample = TelemetrySample(
-            message_type=message.full_name,
-            key=key[:-1].decode(),
-            source=head.source,
-            mission_time_seconds=head.mission_time_seconds,
-            payload=payload,
-            sequence=head.sequence,
-            incarnation=head.incarnation,
-        )
-        if message.stream != STREAM_EVENTS:
-            self._recorder.add(sample, now)
-        self._batcher.add(message.stream, sample, now)
-
     @every(seconds=5)
-    async def record(self, *, all_of_it: bool = False) -> None:
+    async def record(self) -> None:
         """Put what has gathered for the recorder onto the disk."""
-        active = self.parameters_active
-        try:
-            await self._recording.flush(
-                self.clock.now(), active.recorder_bytes, active.recorder_seconds, all_of_it=all_of_it
-            )
-        except OSError as error:
-            self._refused("storage", f"the recorder: {error}")
+        await self._telemetry.record()
 
     @command
     async def backfill(self, request: BackfillRequest) -> BackfillResponse:
         """Send recorded samples again: they are in the outbox when this returns."""
-        await self.record(all_of_it=True)
-        try:
-            found, oldest = await self._recording.find(request, self.clock.rate)
-            lifetime = self.parameters_active.housekeeping_lifetime_seconds
-            for batch in found.batches:
-                data = Payload(telemetry=batch).SerializeToString()
-                await self._endpoint.send(GROUND, STREAM_BULK, data, lifetime_seconds=lifetime)
-        except (StorageError, OutboxFullError, OSError, ValueError) as error:
-            return BackfillResponse(ok=False, reason=str(error))
-        return BackfillResponse(
-            ok=True,
-            samples=found.samples,
-            bytes=found.size_bytes,
-            oldest_seconds=oldest,
-            truncated=found.truncated,
-        )
+        return await self._telemetry.backfill(request)
 
     @every(seconds=1)
     async def flush(self) -> None:
         """Close the batches that are full or have waited long enough."""
-        active = self.parameters_active
-        waits: dict[int, float] = {
-            STREAM_EVENTS: 0.0,
-            STREAM_HOUSEKEEPING: active.batch_seconds,
-            STREAM_BULK: active.batch_seconds,
-        }
-        due = self._batcher.due(self.clock.now(), waits, int(active.batch_samples))
-        if due:
-            await self._flush(due)
-
-    async def _flush(self, streams: Sequence[int]) -> None:
-        for stream in streams:
-            batch = self._batcher.take(stream)
-            if batch is None:
-                continue
-            events = stream == STREAM_EVENTS
-            lifetime = _EVENT_LIFETIME_SECONDS if events else self.parameters_active.housekeeping_lifetime_seconds
-            try:
-                data = Payload(telemetry=batch).SerializeToString()
-                await self._endpoint.send(GROUND, stream, data, lifetime_seconds=lifetime)
-            except (StorageError, OutboxFullError) as error:
-                self._batcher.put_back(stream, batch, self.clock.now())
-                self._refused("storage", str(error))
-            except ValueError as error:
-                self._refused("telemetry", str(error))
+        await self._telemetry.flush()
 
     # The link.
 
     @subscribe(LaserStatus)
     def on_laser(self, status: LaserStatus) -> None:
         """Prefer the optical link while a laser communicates."""
-        self._lasers[status.terminal] = (self.clock.now(), status.state == LASER_STATE_COMMUNICATE)
+        self._lasers.hear(status.terminal, status.state == LASER_STATE_COMMUNICATE, self.clock.now())
 
     @every(seconds=1)
     def choose_link(self) -> None:
         """Go over to a better link if there is one."""
-        now = self.clock.now()
-        fresh = [on for at, on in self._lasers.values() if now - at < _LASER_SILENT_SECONDS]
-        self._chooser.laser(any(fresh) if fresh else None, asyncio.get_running_loop().time())
-        self._batcher.thinning = not (self._connections.connected and self._connections.current == choice.OPTICAL)
+        communicating = self._lasers.communicating(self.clock.now())
+        self._chooser.laser(communicating, asyncio.get_running_loop().time())
+        self._telemetry.thin(not (self._connections.connected and self._connections.current == choice.OPTICAL))
         self._connections.reconsider()
 
     def _link_changed(self, link: str, reason: str) -> None:
