@@ -20,9 +20,10 @@ from ground.placement import (
     obstacle_for_all,
 )
 from ground.queue import Look
-from ground.store import jobs, telecommands
+from ground.store import files, jobs, telecommands
 from ground.vault import Vault
 from skyrack.delivery import OutboxFullError
+from skyrack.delivery.blocks import Description
 from skyrack.jobs import JobState
 from skyrack.orders import Verified, lacking
 from skyrack.v1 import backhaul_pb2, common_pb2, job_pb2, options_pb2
@@ -41,7 +42,7 @@ Enqueue = Callable[[Connection, str, int, bytes, float], None]
 Queue = Callable[[Connection, str, Verified, float], None]
 """(connection, satellite, order, now): waits for its turn to leave, in this transaction."""
 
-Offer = Callable[[Connection, str, str, int, bytes, float], None]
+Offer = Callable[[Connection, str, str, int, Description, float], None]
 """(connection, satellite, job, attempt, package, not after): the package is to be fetched, in this transaction."""
 
 Vouch = Callable[[jobs.JobRow], bytes]
@@ -190,9 +191,8 @@ def _place(
     uplink: Uplink,
 ) -> bool:
     spec = row.spec
-    try:
-        content = vault.get(spec.package_sha256) if spec.package_bytes else b""
-    except KeyError:
+    package = files.package_of(connection, spec.package_sha256) if spec.package_bytes else None
+    if spec.package_bytes and not (package and vault.has(spec.package_sha256)):
         reason = "its package is damaged or missing on the ground; submit it again under a new id"
         jobs.update(connection, row.job_id, now, state=JobState.FAILED, reason=reason)
         text = f"job {row.job_id}: {reason}"
@@ -205,8 +205,8 @@ def _place(
     placement = job_pb2.JobPlacement(signed_order=order, attempt=attempt, lease_end_seconds=end)
     payload = backhaul_pb2.Payload(job_placement=placement)
     uplink.enqueue(connection, satellite.name, options_pb2.STREAM_STATUS, payload.SerializeToString(), end)
-    if content:
-        uplink.offer(connection, satellite.name, row.job_id, attempt, content, end)
+    if package is not None:
+        uplink.offer(connection, satellite.name, row.job_id, attempt, package, end)
     return True
 
 

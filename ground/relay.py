@@ -127,9 +127,7 @@ class Relay:
         self.others_wait = ""
         """Why all others that wait do."""
         self._resume: jobs.Place | None = None
-        self.command_queue = CommandQueue(
-            self.database, clock, self.in_reach, self.enqueue, self.kick, self.changed
-        )
+        self.command_queue = CommandQueue(self.database, clock, self.in_reach, self.enqueue, self.kick, self.changed)
         self.endpoint = Endpoint(
             name,
             key=key,
@@ -188,6 +186,8 @@ class Relay:
         """
         await migration.prepare(self.database)
         await self.endpoint.open()
+        receiving = await self.database.read(self.transfers.receiving)
+        await self.in_thread(partial(self.transfers.sweep, receiving))
         await self.command_queue.open()
         for satellite in self.picture.names:
             self.endpoint.peer(satellite)

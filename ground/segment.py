@@ -56,9 +56,9 @@ class GroundSegment(Relay):
         """Take a package in, durably; returns its SHA-256. Harmless when it is here already."""
         if len(content) > jobfile.PACKAGE_LIMIT_BYTES:
             raise UserError(f"a package of {len(content):,} bytes; at most {jobfile.PACKAGE_LIMIT_BYTES:,} go up")
-        sha256 = await self.in_thread(partial(self.vault.put, content))
-        now = self.clock.now()
-        await self.database.write(lambda connection: files.add_package(connection, sha256, len(content), now))
+        package = await self.in_thread(partial(self.transfers.keep_package, content))
+        now, sha256 = self.clock.now(), package.layout.sha256
+        await self.database.write(lambda connection: files.add_package(connection, package, now))
         if not self.vault.has(sha256):
             # It lay here, of no use to any job, and was removed in between.
             await self.in_thread(partial(self.vault.put, content))

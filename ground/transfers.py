@@ -6,7 +6,7 @@ are whole. What stands in a job's record follows in ``ground.results``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,15 @@ from ground.records import JobRecord
 from ground.store import files, jobs
 from ground.vault import Vault
 from skyrack.delivery import Endpoint
-from skyrack.delivery.blocks import DirectorySpool, FileExchange, Held, MemorySpool, describe
+from skyrack.delivery.blocks import (
+    Description,
+    DirectorySpool,
+    FileExchange,
+    Held,
+    MemorySpool,
+    describe,
+    store,
+)
 from skyrack.v1 import common_pb2
 from skyrack.v1.backhaul_pb2 import FileOffer, FileReceipt
 
@@ -46,14 +54,18 @@ class Transfers:
         def read(held: Held, offset: int, size: int) -> bytes:
             if held.content is not None:  # a list of hashes
                 return held.content[offset : offset + size]
+            if offset == 0:
+                vault.verify(held.layout.sha256)
             return vault.read(held.layout.sha256, offset, size)
 
         def keep(_sha256: bytes, content: bytes) -> None:
             vault.put(content)
 
+        self._vault = vault
+        self._incoming = DirectorySpool(state_dir / "incoming", vault.path) if state_dir else None
         self.exchange = FileExchange(
             endpoint,
-            DirectorySpool(state_dir / "incoming", vault.path) if state_dir else MemorySpool(keep, vault.has),
+            self._incoming or MemorySpool(keep, vault.has),
             read=read,
             limit_bytes=RESULT_LIMIT_BYTES,
             on_change=on_change,
@@ -64,12 +76,24 @@ class Transfers:
         """What the last transactions said of files takes effect."""
         self.exchange.changed()
 
+    def sweep(self, wanted: Collection[tuple[str, bytes]]) -> None:
+        """Remove what gathers of files but those that ``receiving`` named: an earlier life ended before it could.
+
+        Touches files only, and is for the time before the link is up.
+        """
+        if self._incoming is not None:
+            self._incoming.keep_only(wanted)
+
+    def keep_package(self, content: bytes) -> Description:
+        """Put a package into the vault, durably, and hash its blocks; touches files only. Raises ``OSError``."""
+        self._vault.put(content)
+        return describe([content])
+
     def offer_package(
-        self, connection: Connection, satellite: str, job_id: str, attempt: int, content: bytes, not_after: float
+        self, connection: Connection, satellite: str, job_id: str, attempt: int, package: Description, not_after: float
     ) -> None:
         """Offer a package that lies in the vault. Raises ``OutboxFullError``."""
-        description = describe([content])
-        self.exchange.book.offer(connection, satellite, description, job_id, attempt, not_after_seconds=not_after)
+        self.exchange.book.offer(connection, satellite, package, job_id, attempt, not_after_seconds=not_after)
 
     def take_offer(self, connection: Connection, source: str, offer: FileOffer, now: float) -> None:
         """A satellite offers a result, or can send it no more."""
@@ -107,6 +131,15 @@ class Transfers:
     def wanted(connection: Connection) -> set[bytes]:
         """Hashes of what came, or comes, from satellites."""
         return {bytes(sha256) for (sha256,) in _rows(connection, "SELECT sha256 FROM files_wanted")}
+
+    @staticmethod
+    def receiving(connection: Connection) -> set[tuple[str, bytes]]:
+        """(source, SHA-256) of every file that comes in."""
+        sql = "SELECT source, sha256 FROM files_wanted WHERE state = :receiving"
+        return {
+            (source, bytes(sha256))
+            for source, sha256 in connection.execute(sql, {"receiving": store.RECEIVING}).fetchall()
+        }
 
     def progress(self, record: JobRecord) -> tuple[int, int]:
         """Bytes of a job's package that its satellite has, and of its result that lie here."""

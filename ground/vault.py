@@ -74,6 +74,20 @@ class Vault:
         except FileNotFoundError:
             raise KeyError(sha256.hex()) from None
 
+    def verify(self, sha256: bytes) -> None:
+        """See that a file is what was kept; one that is not is removed, so that it may be put here again.
+
+        Raises:
+            KeyError: it is not here, or was not what was kept.
+            OSError: the disk failed.
+        """
+        try:
+            self.get(sha256)
+        except KeyError:
+            if self._directory is not None:
+                self.path(sha256).unlink(missing_ok=True)
+            raise
+
     def keep_only(self, wanted: Container[bytes]) -> None:
         """Remove every other file.
 

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, delete, select, update
 from ground.connection import Connection
 from ground.store.schema import packages, results
 from ground.store.upsert import insert
+from skyrack.delivery.blocks import Description, Layout
 
 __all__ = [
     "ResultRow",
@@ -19,6 +20,7 @@ __all__ = [
     "drop_packages",
     "expect_result",
     "has_package",
+    "package_of",
     "refuse_result",
     "result_of",
     "wanted",
@@ -42,9 +44,12 @@ _ADD_PACKAGE: Final = _INSERT_PACKAGE.on_conflict_do_update(
     index_elements=[packages.c.sha256],
     set_={
         "size_bytes": _INSERT_PACKAGE.excluded.size_bytes,
+        "block_bytes": _INSERT_PACKAGE.excluded.block_bytes,
+        "block_hashes": _INSERT_PACKAGE.excluded.block_hashes,
         "received_seconds": _INSERT_PACKAGE.excluded.received_seconds,
     },
 )
+_PACKAGE: Final = select(packages.c.size_bytes, packages.c.block_bytes, packages.c.block_hashes)
 _RESULTS: Final = select(
     results.c.job_id,
     results.c.attempt,
@@ -55,9 +60,22 @@ _RESULTS: Final = select(
 )
 
 
-def add_package(connection: Connection, sha256: bytes, size_bytes: int, now: float) -> None:
+def add_package(connection: Connection, package: Description, now: float) -> None:
     """A package lies in the vault; one that lay there already counts as new."""
-    connection.execute(_ADD_PACKAGE, {"sha256": sha256, "size_bytes": size_bytes, "received_seconds": now})
+    row = {
+        "sha256": package.layout.sha256,
+        "size_bytes": package.layout.total_bytes,
+        "block_bytes": package.layout.block_bytes,
+        "block_hashes": package.hashes,
+        "received_seconds": now,
+    }
+    connection.execute(_ADD_PACKAGE, row)
+
+
+def package_of(connection: Connection, sha256: bytes) -> Description | None:
+    """A package that was kept, with the hashes of its blocks; None if there is no such."""
+    row = connection.execute(_PACKAGE.where(packages.c.sha256 == sha256)).first()
+    return None if row is None else Description(Layout(sha256, row.size_bytes, row.block_bytes), row.block_hashes)
 
 
 def has_package(connection: Connection, sha256: bytes) -> bool:

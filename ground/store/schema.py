@@ -150,6 +150,8 @@ packages: Final = Table(
     METADATA,
     Column("sha256", LargeBinary, primary_key=True),
     number("size_bytes"),
+    number("block_bytes"),
+    Column("block_hashes", LargeBinary, nullable=False),
     seconds("received_seconds"),
 )
 

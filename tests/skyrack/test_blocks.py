@@ -271,3 +271,14 @@ def test_a_directory_knows_after_a_power_cut_what_is_right(tmp_path: Path) -> No
     spool.write("a/b", wrong, 0, content[:BLOCK])
     assert not spool.finish("a/b", wrong)
     assert list((tmp_path / "in").iterdir()) == []
+
+
+def test_a_directory_keeps_only_what_is_wanted(tmp_path: Path) -> None:
+    spool = DirectorySpool(tmp_path, lambda sha256: tmp_path / sha256.hex())
+    spool.keep_only(())
+    layout = describe([bytes(BLOCK)], BLOCK).layout
+    for source in ("a/b", "a/c"):
+        spool.write(source, layout, 0, bytes(BLOCK))
+    spool.keep_only({("a/b", layout.sha256), ("a/d", bytes(32))})
+    assert spool.scan("a/b", layout, describe([bytes(BLOCK)], BLOCK).hashes) == b"\1"
+    assert len(list(tmp_path.iterdir())) == 1

@@ -234,6 +234,8 @@ def upgrade() -> None:
         "packages",
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("block_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("block_hashes", sa.LargeBinary(), nullable=False),
         sa.Column("received_seconds", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("sha256"),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from skyrack.delivery.blocks import store
 from skyrack.delivery.blocks.book import FileBook
 from skyrack.delivery.blocks.exchange import FileExchange
-from skyrack.delivery.blocks.layout import BLOCK_BYTES, Description, describe, describe_file, offer_of
+from skyrack.delivery.blocks.layout import BLOCK_BYTES, Description, Layout, describe, describe_file, offer_of
 from skyrack.delivery.blocks.receiver import BlockCounters
 from skyrack.delivery.blocks.spool import DirectorySpool, MemorySpool, Spool
 from skyrack.delivery.blocks.store import Held
@@ -23,6 +23,7 @@ __all__ = [
     "FileBook",
     "FileExchange",
     "Held",
+    "Layout",
     "MemorySpool",
     "Spool",
     "describe",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -132,6 +132,14 @@ class DirectorySpool:
         """Remove it."""
         with contextlib.suppress(OSError):
             self._path(source, sha256).unlink(missing_ok=True)
+
+    def keep_only(self, wanted: Collection[tuple[str, bytes]]) -> None:
+        """Remove what gathers of any but these (source, SHA-256); what cannot be removed stays."""
+        names = {self._path(source, sha256).name for source, sha256 in wanted}
+        for path in sorted(self._directory.glob("*.part")):
+            if path.name not in names:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def has(self, sha256: bytes) -> bool:
         """Whether it lies there."""
