@@ -12,7 +12,7 @@ from ground.lifecycle import Note, note
 from ground.orders import Orders, payload_of
 from ground.placement import PlacementSettings
 from ground.reconcile import Action, Board, Record, decide, renewed_lease
-from ground.store import jobs
+from ground.store import job_queue, jobs
 from ground.store.held import held_by
 from skyrack.database import Storage
 from skyrack.delivery import Delivered, OutboxFullError, received_all_before
@@ -108,7 +108,7 @@ class Agreement:
         since = {name: now - self._asked.get(name, -1e18) for name in self._due}
         due = {name for name, seconds in since.items() if seconds >= _AGAIN_SECONDS}
         if self._is_round_due(now):
-            holding = await self._database.read(jobs.open_by_satellite)
+            holding = await self._database.read(job_queue.open_by_satellite)
             for name in holding:
                 last = heard(name)
                 is_heard = last is not None and now - last <= self._settings.reachable_seconds

@@ -20,7 +20,7 @@ from ground.placement import (
     obstacle_for_all,
 )
 from ground.queue import Look
-from ground.store import files, jobs, telecommands
+from ground.store import files, job_queue, jobs, telecommands
 from ground.vault import Vault
 from skyrack.delivery import OutboxFullError
 from skyrack.delivery.blocks import Description
@@ -68,7 +68,7 @@ class Outcome:
     """Why the jobs that were looked at and still wait do, by id."""
     others_wait: str = ""
     """Why all others do."""
-    resume: jobs.Place | None = None
+    resume: job_queue.Place | None = None
     """Where in the queue the next look goes on behind its head."""
 
 
@@ -92,7 +92,7 @@ def step(
     settings: PlacementSettings,
     vault: Vault,
     uplink: Uplink,
-    resume: jobs.Place | None = None,
+    resume: job_queue.Place | None = None,
 ) -> Outcome:
     """Expire what is over, and place what waits; ``resume`` is from the outcome of the step before."""
     outcome = Outcome()
@@ -101,13 +101,13 @@ def step(
         outcome.changed |= telecommands.advance(
             connection, command_id, backhaul_pb2.TELECOMMAND_STAGE_EXPIRED, reason, now
         )
-    for row in jobs.due(connection, now, settings.lease_margin_seconds):
+    for row in job_queue.due(connection, now, settings.lease_margin_seconds):
         if row.state is JobState.SUBMITTED:
             lifecycle.expire_waiting(connection, row, now)
         else:
             lifecycle.lease_over(connection, row, now, settings)
         outcome.changed = True
-    loads = {view.name: view for view in _with_commitments(views, jobs.commitments(connection))}
+    loads = {view.name: view for view in _with_commitments(views, job_queue.commitments(connection))}
     obstacles = {name: obstacle_for_all(view, now, settings) for name, view in loads.items()}
     refused: dict[tuple[Need, str], str] = {}
     look = Look(resume)
@@ -138,9 +138,11 @@ def step(
     return outcome
 
 
-def _with_commitments(views: Sequence[SatelliteView], given: Mapping[str, jobs.Commitment]) -> Iterator[SatelliteView]:
+def _with_commitments(
+    views: Sequence[SatelliteView], given: Mapping[str, job_queue.Commitment]
+) -> Iterator[SatelliteView]:
     for view in views:
-        held = given.get(view.name, jobs.Commitment())
+        held = given.get(view.name, job_queue.Commitment())
         yield replace(view, committed_watts=held.watts, jobs_open=held.jobs, jobs_unstarted=held.unstarted)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ground.connection import Connection
-from ground.store import jobs
+from ground.store import job_queue, jobs
 
 __all__ = ["Look"]
 
@@ -23,7 +23,7 @@ class Look:
     So a job that would fit is found behind any number that do not, after a few looks.
     """
 
-    def __init__(self, resume: jobs.Place | None) -> None:
+    def __init__(self, resume: job_queue.Place | None) -> None:
         self.resume = resume
         """Where the next look goes on behind its head; ``None`` when this one saw the end."""
         self._failures = 0
@@ -35,9 +35,9 @@ class Look:
     def rows(self, connection: Connection, now: float) -> Iterator[jobs.JobRow]:
         """The jobs to look at, in order; what is placed meanwhile leaves the queue."""
         earlier, self.resume = self.resume, None
-        place: jobs.Place | None = None
+        place: job_queue.Place | None = None
         limit = _HEAD
-        while page := jobs.waiting(connection, now, _PAGE, place):
+        while page := job_queue.waiting(connection, now, _PAGE, place):
             for row in page:
                 yield row
                 place = row.place
@@ -53,5 +53,5 @@ class Look:
                 place = earlier
 
 
-def _order(place: jobs.Place) -> jobs.Place:
+def _order(place: job_queue.Place) -> job_queue.Place:
     return -place[0], place[1], place[2]

@@ -28,7 +28,7 @@ from ground.placement import PlacementSettings
 from ground.pulse import Pulse
 from ground.run_times import RunTimes
 from ground.sequences import SequenceDesk
-from ground.store import alarms, batches, chunks, events, files, jobs, migration, sequences, telecommands
+from ground.store import alarms, batches, chunks, events, files, job_queue, jobs, migration, sequences, telecommands
 from ground.telemetry.service import TelemetryService, TelemetrySettings
 from ground.transfers import Transfers
 from ground.vault import Vault
@@ -126,7 +126,7 @@ class Relay:
         """Why jobs that wait on the ground do, by id: those that the last step looked at."""
         self.others_wait = ""
         """Why all others that wait do."""
-        self._resume: jobs.Place | None = None
+        self._resume: job_queue.Place | None = None
         self.command_queue = CommandQueue(self.database, clock, self.in_reach, self.enqueue, self.kick, self.changed)
         self.endpoint = Endpoint(
             name,
@@ -334,7 +334,7 @@ class Relay:
         self.counters.steps += 1
         now = self.clock.now()
         await self._tell_refusals(now)
-        todo = await self.database.read(jobs.todo)
+        todo = await self.database.read(job_queue.todo)
         if todo.waiting_jobs or todo.is_due(now, self.settings.placement.lease_margin_seconds):
             views = [self.picture.view(name, now) for name in self.picture.names] if todo.waiting_jobs else []
             uplink = dispatch.Uplink(self.enqueue, self._vouch, self.transfers.offer_package)

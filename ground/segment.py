@@ -22,7 +22,7 @@ from ground.orders import checked_rpc
 from ground.placement import fits_somewhere
 from ground.records import EventRecord, JobRecord, SatelliteRecord, TelecommandRecord
 from ground.relay import SUBSCRIPTIONS, GroundSettings, Relay
-from ground.store import events, files, jobs, telecommands
+from ground.store import events, files, job_queue, jobs, telecommands
 from ground.store.job_records import EVERYTHING, JobFilter
 from ground.telemetry.archiver import history
 from skyrack import jobfile
@@ -258,7 +258,7 @@ class GroundSegment(Relay):
     async def satellites(self) -> list[SatelliteRecord]:
         """What is known of each satellite, by name."""
         now = self.clock.now()
-        held = await self.database.read(jobs.open_by_satellite)
+        held = await self.database.read(job_queue.open_by_satellite)
         placement = self.settings.placement
         return [self.picture.record(name, now, held.get(name, 0), placement) for name in self.picture.names]
 

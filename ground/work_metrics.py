@@ -13,7 +13,7 @@ from ground.connection import Connection
 from ground.run_times import BOUNDS
 from ground.segment import GroundSegment
 from ground.stages import stage_name
-from ground.store import command_queue, jobs, sequences
+from ground.store import command_queue, job_queue, sequences
 from skyrack.v1.backhaul_pb2 import TelecommandStage
 
 __all__ = ["STAGES", "Work", "look", "work"]
@@ -50,7 +50,7 @@ def look(connection: Connection) -> Work:
         waiting=waiting,
         held=frozenset(command_queue.holds(connection)),
         sequences=sequences.totals(connection),
-        open_jobs=jobs.open_by_satellite(connection),
+        open_jobs=job_queue.open_by_satellite(connection),
         run_counts=[int(number or 0) for number in (*counts, count)],
         run_seconds=float(total or 0.0),
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, case, delete, exists, func, or_, select, tuple_
+from sqlalchemy import bindparam, delete, exists, or_, select
 from sqlalchemy import update as change
 
 from ground.connection import Connection
@@ -15,15 +15,11 @@ from ground.store.job_records import list_jobs, load, totals
 from ground.store.revisions import next_revision
 from ground.store.schema import (
     IS_EXPECTED,
-    IS_HELD,
     IS_OPEN,
-    IS_UNDER_WAY,
-    IS_WAITING,
     attempts,
     job_history,
     jobs,
     results,
-    telecommands,
 )
 from ground.store.upsert import insert as insert_into
 from skyrack.jobs import JobState, Standing
@@ -31,32 +27,31 @@ from skyrack.orders import Verified, signer_text
 from skyrack.v1 import job_pb2
 
 __all__ = [
+    "SELECT_ROW",
     "AttemptRow",
-    "Commitment",
     "JobRow",
     "Place",
-    "Todo",
     "add_step",
     "attempt",
     "begin_attempt",
-    "commitments",
-    "due",
     "insert",
     "job_row",
     "list_jobs",
     "load",
     "next_revision",
-    "open_by_satellite",
     "open_jobs",
     "packages_in_use",
+    "row_of",
     "set_attempt_state",
-    "todo",
     "totals",
     "touch",
     "trim",
     "update",
-    "waiting",
 ]
+
+
+Place = tuple[int, float, str]
+"""(priority, submitted_seconds, job_id): where a job stands in the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,35 +93,7 @@ class AttemptRow:
         return Standing(self.state, self.attempt, self.version)
 
 
-@dataclass(frozen=True, slots=True)
-class Todo:
-    """What there is to do."""
-
-    waiting_jobs: int
-    first_lease_end_seconds: float | None
-    first_telecommand_end_seconds: float | None
-    expected_results: int
-
-    def is_due(self, now: float, margin_seconds: float) -> bool:
-        """Whether a lease or a telecommand may be over."""
-        ends = (self.first_lease_end_seconds, self.first_telecommand_end_seconds)
-        return any(end is not None and now > end + margin_seconds for end in ends)
-
-
-Place = tuple[int, float, str]
-"""(priority, submitted_seconds, job_id): where a job stands in the queue."""
-
-
-@dataclass(frozen=True, slots=True)
-class Commitment:
-    """What a satellite has been given."""
-
-    watts: float = 0.0
-    jobs: int = 0
-    unstarted: int = 0
-
-
-_SELECT: Final = select(
+SELECT_ROW: Final = select(
     jobs.c.job_id,
     jobs.c.spec,
     jobs.c.state,
@@ -139,31 +106,8 @@ _SELECT: Final = select(
     jobs.c.cancel_reason,
     jobs.c.submitted_seconds,
 )
-_ONE: Final = _SELECT.where(jobs.c.job_id == bindparam("job_id"))
-_OPEN: Final = _SELECT.where(IS_OPEN).order_by(jobs.c.submitted_seconds, jobs.c.job_id)
-_OVERDUE: Final = _SELECT.where(IS_HELD, jobs.c.lease_end_seconds < bindparam("lease_end"))
-_TOO_LATE: Final = _SELECT.where(IS_WAITING, jobs.c.deadline_seconds > 0, jobs.c.deadline_seconds <= bindparam("now"))
-_QUEUE: Final = (jobs.c.priority.desc(), jobs.c.submitted_seconds, jobs.c.job_id)
-_RIPE: Final = (
-    _SELECT.where(IS_WAITING, jobs.c.not_before_seconds <= bindparam("now")).order_by(*_QUEUE).limit(bindparam("limit"))
-)
-_AFTER: Final = or_(
-    jobs.c.priority < bindparam("priority"),
-    (jobs.c.priority == bindparam("priority"))
-    & (tuple_(jobs.c.submitted_seconds, jobs.c.job_id) > tuple_(bindparam("submitted"), bindparam("job_id"))),
-)
-_RIPE_AFTER: Final = _RIPE.where(_AFTER)
-_COMMITMENTS: Final = (
-    select(
-        jobs.c.satellite,
-        func.sum(jobs.c.power_watts),
-        func.count(),
-        # What runs, a satellite's count of free nodes knows already.
-        func.sum(case((jobs.c.state == int(JobState.RUNNING), 0), else_=1)),
-    )
-    .where(IS_HELD)
-    .group_by(jobs.c.satellite)
-)
+_ONE: Final = SELECT_ROW.where(jobs.c.job_id == bindparam("job_id"))
+_OPEN: Final = SELECT_ROW.where(IS_OPEN).order_by(jobs.c.submitted_seconds, jobs.c.job_id)
 _ATTEMPT: Final = select(
     attempts.c.attempt,
     attempts.c.satellite,
@@ -252,45 +196,16 @@ def _same_job(one: bytes, other: bytes) -> bool:
 def job_row(connection: Connection, job_id: str) -> JobRow | None:
     """The job, or None."""
     row = connection.execute(_ONE, {"job_id": job_id}).first()
-    return None if row is None else _job_row(row)
+    return None if row is None else row_of(row)
 
 
 def open_jobs(connection: Connection) -> list[JobRow]:
     """All jobs that are not over, oldest first."""
-    return [_job_row(row) for row in connection.execute(_OPEN)]
+    return [row_of(row) for row in connection.execute(_OPEN)]
 
 
-def due(connection: Connection, now: float, lease_margin_seconds: float) -> list[JobRow]:
-    """Jobs whose lease and its margin are over, and waiting ones whose deadline has passed."""
-    overdue = connection.execute(_OVERDUE, {"lease_end": now - lease_margin_seconds}).fetchall()
-    late = connection.execute(_TOO_LATE, {"now": now}).fetchall()
-    found = [_job_row(row) for row in (*overdue, *late)]
-    found.sort(key=lambda row: (row.submitted_seconds, row.job_id))
-    return found
-
-
-def waiting(connection: Connection, now: float, limit: int, after: Place | None = None) -> list[JobRow]:
-    """The first jobs of the queue whose time has come: by priority, then age; or those behind a place in it."""
-    if after is None:
-        rows = connection.execute(_RIPE, {"now": now, "limit": limit})
-    else:
-        priority, submitted, job_id = after
-        place = {"priority": priority, "submitted": submitted, "job_id": job_id}
-        rows = connection.execute(_RIPE_AFTER, {"now": now, "limit": limit, **place})
-    return [_job_row(row) for row in rows]
-
-
-def commitments(connection: Connection) -> dict[str, Commitment]:
-    """What each satellite has been given and has not ended, by name."""
-    return {
-        satellite: Commitment(watts, count, unstarted)
-        for satellite, watts, count, unstarted in (
-            (row[0], float(row[1]), int(row[2]), int(row[3])) for row in connection.execute(_COMMITMENTS)
-        )
-    }
-
-
-def _job_row(row: Sequence[Any]) -> JobRow:
+def row_of(row: Sequence[Any]) -> JobRow:
+    """A row of ``SELECT_ROW``."""
     return JobRow(row[0], job_pb2.JobSpec.FromString(row[1]), JobState(row[2]), *row[3:])
 
 
@@ -347,26 +262,6 @@ def set_attempt_state(connection: Connection, job_id: str, number: int, state: J
 def touch(connection: Connection, job_id: str, now: float) -> None:
     """Something about the job changed that stands elsewhere."""
     update(connection, job_id, now)
-
-
-def open_by_satellite(connection: Connection) -> dict[str, int]:
-    """Number of jobs that satellites hold, by name."""
-    counts = select(jobs.c.satellite, func.count()).where(IS_HELD).group_by(jobs.c.satellite)
-    return {row[0]: row[1] for row in connection.execute(counts)}
-
-
-_NOT_AFTER: Final = telecommands.c.not_after_seconds
-_TODO: Final = select(
-    select(func.count()).select_from(jobs).where(IS_WAITING).scalar_subquery(),
-    select(func.min(jobs.c.lease_end_seconds)).where(IS_HELD).scalar_subquery(),
-    select(func.min(_NOT_AFTER)).where(IS_UNDER_WAY, _NOT_AFTER > 0).scalar_subquery(),
-    select(func.count()).select_from(results).where(IS_EXPECTED).scalar_subquery(),
-)
-
-
-def todo(connection: Connection) -> Todo:
-    """What there is to do, at a glance."""
-    return Todo(*connection.execute(_TODO).one())
 
 
 def add_step(connection: Connection, job_id: str, step: JobStep) -> bool:
