@@ -7,6 +7,15 @@ import shutil
 from collections.abc import Callable
 
 import pytest
+import structlog
+
+# Without a configuration each traceback is drawn with all its variables, which takes a tenth of a second.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 _SYSTEM_PATHS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 

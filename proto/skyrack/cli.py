@@ -23,7 +23,11 @@ _ROOMS = ("skyrack", "flight", "ground", "hil")
 """Packages that are always there; all but the first have an extra of their own name."""
 
 _SUMMARIES = {
+    "alarms": "List alarms, what needs somebody first; acknowledge, shelve.",
+    "approve": "Sign a critical command or sequence that waits for a second person.",
+    "audit": "Tell who did what on the ground, and who was turned away.",
     "bench": "Measure this machine against the figures that Skyrack aims at.",
+    "broker": "Make certificates and configuration for an MQTT broker.",
     "cancel": "Stop a job and end it as cancelled.",
     "commands": "See what waits to leave for satellites, hold it back, let it go.",
     "dashboards": "Write Grafana dashboards and Prometheus rules as the dictionary has them.",
@@ -31,10 +35,12 @@ _SUMMARIES = {
     "diff": "Name the first message in which two recordings differ.",
     "down": "End what `skyrack up` started.",
     "events": "Print what happened, on board and on the ground.",
+    "export": "Write telemetry to a Parquet or CSV file.",
     "fetch": "Bring a job's results into a folder.",
     "flight": "Fly a satellite, or one of its services.",
     "ground": "Run the ground segment.",
     "jobs": "List jobs and where they stand.",
+    "keys": "Keys: who may command, submit, and say who may.",
     "ledger": "Print what delivery counted, and prove that nothing was lost.",
     "record": "Keep every message of a satellite's bus in a file.",
     "replay": "Play a recording.",
@@ -44,6 +50,7 @@ _SUMMARIES = {
     "sequence": "Have a satellite run commands one after the other.",
     "submit": "Submit a job.",
     "telemetry": "Print the newest telemetry.",
+    "tokens": "Give and take tokens, with which people use the ground.",
     "topology": "Print which service publishes what to whom.",
     "twin": "Fly in virtual time: a day in minutes, equal to the last bit.",
     "up": "Bring up a constellation and leave it running.",

@@ -192,6 +192,7 @@ def test_a_job_is_submitted_watched_and_fetched_by_keyboard_alone(visit: Any, st
     page = visit()
     page.keyboard.press("n")
     expect(page.locator(".sr-dialog h1")).to_have_text("Submit a job")
+    expect(page.locator(".q-dialog__inner")).to_be_focused()  # it takes the keys once it has opened
     for _ in range(12):
         if page.evaluate("document.activeElement.dataset.example") == "file-identification":
             break
