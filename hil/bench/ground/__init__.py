@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from skyrack import logging
+
 __all__ = ["PARTS", "Options", "Say", "measure"]
 
 PARTS: Final[Mapping[str, str]] = {
@@ -45,6 +47,7 @@ class Options:
 
 def measure(names: Sequence[str], options: Options, say: Say) -> dict[str, Any]:
     """Measure the named parts, or all."""
+    logging.configure(level="warning")  # the figures alone belong to standard output
     found: dict[str, Any] = {}
     for name in names or PARTS:
         say(f"measuring ground {name}")
