@@ -51,7 +51,9 @@ def test_tokens_come_and_go_over_https_and_the_audit_log_tells(
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         httpx.get(f"{url}/health", trust_env=False)
     monkeypatch.setenv("SKYRACK_CA", str(tmp_path / "tls" / "ca.crt"))
-    with httpx.Client(base_url=url, verify=ssl.create_default_context(cafile=tmp_path / "tls" / "ca.crt"), trust_env=False) as http:
+    with httpx.Client(
+        base_url=url, verify=ssl.create_default_context(cafile=tmp_path / "tls" / "ca.crt"), trust_env=False
+    ) as http:
         assert http.get("/v1/me", headers=headers).json()["name"] == "alice"
         signed_in = http.get("/", params={"token": secret})
         assert "secure" in signed_in.headers["set-cookie"].lower()
