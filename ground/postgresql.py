@@ -19,6 +19,7 @@ from skyrack.storage import Rows, Session, StorageError
 __all__ = ["PostgresqlConnection", "PostgresqlSession"]
 
 _LOCK_KEY: Final = 0x736B79726163  # "skyrac"
+_PAUSES_SECONDS: Final = (0.1, 0.2, 0.4, 0.8)
 _SETTINGS: Final = "-c synchronous_commit=on -c lock_timeout=5s -c client_encoding=UTF8"
 _CONNECTING: Final[Mapping[str, Any]] = {
     "connect_timeout": 5,
@@ -140,14 +141,17 @@ class PostgresqlSession(Session[Connection]):
                     " WHERE pid = %s AND backend_start = %s",
                     self._earlier,
                 )
-            if self._earlier is None or not self._try_lock(connection):
+            # Nor that of a ground that has just ended.
+            if not any(self._try_lock(connection, pause) for pause in _PAUSES_SECONDS):
                 raise StorageError(
                     f"{self._name}: another ground runs on this database; stop it first, or name another database"
                 )
         self._earlier = own
 
     @staticmethod
-    def _try_lock(connection: PostgresqlConnection) -> bool:
+    def _try_lock(connection: PostgresqlConnection, pause_seconds: float = 0.0) -> bool:
+        if pause_seconds:
+            connection.raw.execute("SELECT pg_sleep(%s)", (pause_seconds,))
         row = connection.raw.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK_KEY,)).fetchone()
         return row is not None and bool(row[0])
 
