@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -83,7 +83,7 @@ class DeviceRegistry:
         settings = dict(device.settings) if device is not None else {}
         try:
             factory = load_driver(driver)
-            return factory(name, settings, self.environment)
+            return factory(name, settings, replace(self.environment, device=self.get))
         except (DeviceError, LookupError, ValueError, TypeError, OSError) as error:
             # Drivers are other people's code: their settings are theirs to check, and what they raise is theirs.
             # str of a LookupError is its message in quotes.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -35,11 +35,12 @@ class Quality(enum.Enum):
 
 
 class Reading(NamedTuple, Generic[T]):
-    """A value, when it was true (mission time) and how far to trust it."""
+    """A value, when it was true (mission time) and how far to trust it; ``problem`` says why not, with the remedy."""
 
     value: T
     mission_time_seconds: float
     quality: Quality = Quality.GOOD
+    problem: str = ""
 
     @property
     def good(self) -> bool:
@@ -96,6 +97,54 @@ class SolarArray(Protocol):
 
     async def read(self) -> Reading[float]:
         """Measure, W."""
+        ...
+
+
+class PowerMeter(Protocol):
+    """What a supply rail delivers. Devices refer to it by name; services meet it behind a load switch."""
+
+    async def read(self) -> Reading[float]:
+        """Measure, W."""
+        ...
+
+
+class Throttle(Protocol):
+    """Slows a computer down: frequency caps, power modes, a power limit; 1 lets it run freely, 0 is its slowest."""
+
+    async def read_ratio(self) -> Reading[float]:
+        """Limit that is in force."""
+        ...
+
+    async def set_ratio(self, ratio: float) -> None:
+        """Command a limit; the nearest step that the hardware has is taken.
+
+        Raises:
+            DeviceError: it cannot be set here; the sentence says which permission or part is missing.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give the computer back as it was found."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BoardState:
+    """What a board says of its own supply and clocks: now, and (``was_``) at some time since it booted."""
+
+    under_voltage: bool = False
+    frequency_capped: bool = False
+    throttled: bool = False
+    was_under_voltage: bool = False
+    was_frequency_capped: bool = False
+    was_throttled: bool = False
+
+
+class BoardMonitor(Protocol):
+    """A board's own protection: it slows down by itself when its supply sags or it is too hot."""
+
+    async def read(self) -> Reading[BoardState]:
+        """Ask the firmware."""
         ...
 
 
@@ -315,6 +364,8 @@ class DeviceEnvironment:
     attachments: Mapping[str, object] = field(default_factory=dict)
     # The satellite's design: ratings of what the device stands for.
     design: SatelliteFile | None = None
+    # Other devices of the satellite, by name: a rack node has a meter and a throttle. Raises DeviceError.
+    device: Callable[[str], object] | None = None
 
 
 class DeviceFactory(Protocol):

@@ -39,6 +39,7 @@ _SUMMARIES = {
     "fetch": "Bring a job's results into a folder.",
     "flight": "Fly a satellite, or one of its services.",
     "ground": "Run the ground segment.",
+    "hil": "Hardware in the loop: boards, devices, faults, acceptance.",
     "jobs": "List jobs and where they stand.",
     "keys": "Keys: who may command, submit, and say who may.",
     "ledger": "Print what delivery counted, and prove that nothing was lost.",

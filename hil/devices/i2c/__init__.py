@@ -1,0 +1,1 @@
+"""Chips on I2C that are read without a kernel driver."""

@@ -1,0 +1,1 @@
+"""NVIDIA Jetson: rails, clocks and power modes."""

@@ -1,0 +1,1 @@
+"""Raspberry Pi: what its firmware and its power management chip tell."""

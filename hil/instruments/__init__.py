@@ -1,0 +1,1 @@
+"""Instruments of the bench, driven over SCPI; no flight software knows them."""

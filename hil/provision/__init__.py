@@ -1,0 +1,1 @@
+"""Gives a board its identity, keys, files and services."""
