@@ -7,8 +7,11 @@ Tests, and boards that are looked at from elsewhere, give another root and other
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import pwd
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
@@ -19,6 +22,18 @@ T = TypeVar("T")
 
 ATTACHMENT = "host"
 SLOW_SECONDS = 1.0
+
+# Rules that let the group "skyrack" at what only root may write or read; the others are Debian's own groups.
+UDEV_RULES = "deploy/board/udev/"
+_GROUPS = {
+    "/dev/i2c-": "i2c",
+    "/dev/gpiochip": "gpio",
+    "/dev/gpiomem": "gpio",
+    "/dev/vcio": "video",
+    "/dev/ttyUSB": "dialout",
+    "/dev/ttyACM": "dialout",
+}
+_GONE = (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 
 
 class I2cBus(Protocol):
@@ -47,6 +62,7 @@ class Host:
     open_i2c: Callable[[int], I2cBus] = _open_smbus
     _buses: dict[int, I2cBus] = field(default_factory=dict)
     _workers: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
+    _overdue: dict[str, Future[object]] = field(default_factory=dict)
 
     def path(self, absolute: str) -> Path:
         """A path of that computer, such as ``/sys/class/hwmon``."""
@@ -62,13 +78,71 @@ class Host:
         """Do slow work in the one thread that serves a bus, so that control is never held up by it.
 
         Raises:
-            TimeoutError: it took too long; it goes on in its thread, and others of that bus wait for it there.
+            TimeoutError: it took too long. It goes on in its thread; until it ends, what else is asked of that bus
+                is refused at once, so that one device that hangs costs control its time once, and not every time.
         """
+        if bus in self._overdue:
+            if not self._overdue[bus].done():
+                raise TimeoutError
+            del self._overdue[bus]
         if bus not in self._workers:
             self._workers[bus] = ThreadPoolExecutor(max_workers=1, thread_name_prefix=bus)
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(timeout_seconds):
-            return await loop.run_in_executor(self._workers[bus], work)
+        future = self._workers[bus].submit(work)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            if not future.done():
+                self._overdue[bus] = cast("Future[object]", future)
+            raise
+
+
+def is_gone(error: OSError) -> bool:
+    """Whether the device is not there, or not ours to read, as against one that has trouble."""
+    return error.errno in _GONE
+
+
+def explain(error: OSError, path: str = "") -> str:
+    """What went wrong with a file or a bus, with the remedy, in one sentence without a full stop.
+
+    ``path`` is for errors that do not name their file, such as those of a file that is open already.
+    """
+    path = str(error.filename or path)
+    where = path or "it"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{where} may not be used by {_user()}; {_permission_remedy(path)}"
+    sentence = _SENTENCES.get(error.errno or 0)
+    if sentence is not None:
+        return sentence.format(where=where)
+    return f"{where}: {error.strerror or error}"
+
+
+_SENTENCES = {
+    errno.ENOENT: "{where} is absent; look whether the device is connected and its driver is loaded",
+    errno.ENODEV: "{where} is absent: the device went away; look at its connection",
+    errno.ENOTDIR: "{where} is absent; look whether the device is connected and its driver is loaded",
+    errno.ENXIO: "{where}: no answer at that address; look at wiring, supply and address of the device",
+    errno.EREMOTEIO: "{where}: no answer at that address; look at wiring, supply and address of the device",
+    errno.ETIMEDOUT: "{where}: no answer in time; the bus is held up, look at its wiring and pull-ups",
+    errno.EIO: "{where}: the transfer failed; look at wiring, pull-ups and supply of the device",
+    errno.EBUSY: "{where} is in use; look which driver or program holds it",
+}
+
+
+def _permission_remedy(path: str) -> str:
+    for prefix, group in _GROUPS.items():
+        if prefix in path:
+            return f"add the user to the group {group} (sudo usermod -aG {group} {_user()}) and log in again"
+    if "/watchdog" in path:
+        return f"it is for root: start the executive as root, or install the udev rules of {UDEV_RULES}"
+    return f"install the udev rules of {UDEV_RULES} and add the user to the group skyrack"
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
 
 
 _HERE = Host()

@@ -1,0 +1,166 @@
+"""A measured number: calibration, plausible span, and what is said when a reading is absurd, stuck, late or gone.
+
+A driver gives :class:`Gauge` a ``sample``: a plain function that measures once, in the unit of the device, and raises
+OSError when it cannot, or ValueError when what it got is no number. A fast one, a file of sysfs that is kept open, is
+called where the reading is asked for (until it was late once); a slow one names its ``bus`` and is done by that bus's
+thread.
+
+Common settings of every gauge:
+
+=======================  =============================================================================================
+``gain``, ``offset``     calibration in the device's unit: ``value = gain * sample + offset``
+``scale``                how many satellite units one real unit stands for; it comes last
+``low``, ``high``        plausible span in the device's unit, after calibration; what is outside is absurd
+``stuck_after_seconds``  a sample that has not moved at all for so long is stuck; 0 (the default) never looks
+``timeout_seconds``      a reading that takes longer is late
+=======================  =============================================================================================
+
+What cannot be trusted is the last good value again, as old as it is: ``STALE`` when it is absurd, stuck, late or a
+passing error, ``ABSENT`` when the device is not there or may not be read. It is tried anew with every read, so a device
+that comes back is read again. Before there was any good value, the value is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from flight.hal import DeviceEnvironment, DeviceError, Quality, Reading
+from hil.devices.host import explain, host_of, is_gone
+from hil.devices.options import Options
+
+GAUGE_SETTINGS = ("gain", "offset", "scale", "low", "high", "stuck_after_seconds", "timeout_seconds")
+TIMEOUT_SECONDS = 1.0
+
+Sample = Callable[[], float]
+
+
+class Gauge:
+    """One measured number; satisfies PowerMeter, TemperatureSensor and SolarArray of :mod:`flight.hal`.
+
+    Attributes:
+        name: of the device.
+        unit: of the reading, such as "W" or "°C".
+        how: how it is measured, for people: "" or such as "modelled from processor time".
+        low, high: plausible span in the device's unit, before ``scale``.
+        scale: satellite units for one real unit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sample: Sample,
+        settings: Mapping[str, object],
+        environment: DeviceEnvironment,
+        unit: str,
+        span: tuple[float, float],
+        bus: str = "",
+        how: str = "",
+    ) -> None:
+        """Measures once, so that a device that is not there is known at once.
+
+        Settings that are not among :data:`GAUGE_SETTINGS` are the driver's own and are left to it.
+
+        Raises:
+            DeviceError: the device is not there or may not be read, or a setting does not fit.
+        """
+        options = Options(name, settings, (*settings, *GAUGE_SETTINGS))
+        self.name = name
+        self.unit = unit
+        self.how = how
+        self.gain = options.number("gain", 1.0)
+        self.offset = options.number("offset", 0.0)
+        self.scale = options.number("scale", 1.0)
+        self.low = options.number("low", span[0])
+        self.high = options.number("high", span[1])
+        if self.gain == 0.0 or self.scale == 0.0:
+            raise DeviceError(f"{name}: gain = 0 or scale = 0 measures nothing; leave them out, or give a number")
+        if self.low >= self.high:
+            raise DeviceError(f"{name}: low = {self.low:g} must be below high = {self.high:g}")
+        self._stuck_after = options.number("stuck_after_seconds", 0.0, 0.0)
+        self._timeout = options.number("timeout_seconds", TIMEOUT_SECONDS, 0.001)
+        self._sample = sample
+        self._bus = bus
+        self._host = host_of(environment)
+        self._now = environment.clock.now
+        self._rate = environment.clock.rate
+        self._last = math.nan
+        self._last_at = self._now()
+        self._raw = math.nan
+        self._moved_at = self._last_at
+        self._late = False
+        try:
+            self._judge(sample())
+        except OSError as error:
+            raise DeviceError(f"{name}: {explain(error)}") from error
+        except ValueError as error:
+            raise DeviceError(f"{name}: {error}") from error
+
+    async def read(self) -> Reading[float]:
+        """Measure once."""
+        if self._bus:
+            return await self._read_slowly()
+        return self.read_now()
+
+    def read_now(self) -> Reading[float]:
+        """Measure once, here: what :meth:`read` does when there is no bus to wait for."""
+        began = self._now()
+        try:
+            raw = self._sample()
+        except (OSError, ValueError) as error:
+            return self._failed(error)
+        now = self._now()
+        if now - began > self._timeout * self._rate:
+            # It held up everything else. From now on a thread of its own waits for it.
+            self._bus = self.name
+            return self._too_late()
+        # The common case in one go: plausible, and nobody looks whether it is stuck.
+        value = raw * self.gain + self.offset
+        if self.low <= value <= self.high and not self._stuck_after:
+            self._last = value = value * self.scale
+            self._last_at = now
+            return Reading(value, now)
+        return self._judge(raw)
+
+    async def close(self) -> None:
+        """Let go of what the sample holds open."""
+        close = getattr(self._sample, "close", None)
+        if close is not None:
+            close()
+
+    async def _read_slowly(self) -> Reading[float]:
+        try:
+            raw = await self._host.on_bus(self._bus, self._sample, self._timeout)
+        except TimeoutError as error:
+            # The kernel's ETIMEDOUT is a TimeoutError with a number: the bus said so. Without one it is ours.
+            return self._too_late() if error.errno is None else self._failed(error)
+        except (OSError, ValueError) as error:
+            return self._failed(error)
+        return self._judge(raw)
+
+    def _judge(self, raw: float) -> Reading[float]:
+        now = self._now()
+        value = raw * self.gain + self.offset
+        if not self.low <= value <= self.high:  # NaN too
+            span = f"{self.low:g} to {self.high:g} {self.unit}"
+            return self._stale(f"{self.name}: {value:g} {self.unit} is absurd, it must be {span}; look at its wiring")
+        if raw != self._raw:
+            self._raw, self._moved_at = raw, now
+        elif self._stuck_after and now - self._moved_at > self._stuck_after * self._rate:
+            seconds = (now - self._moved_at) / self._rate
+            return self._stale(f"{self.name}: stuck at {value:g} {self.unit} for {seconds:.0f} s; power it off and on")
+        self._last = value = value * self.scale
+        self._last_at = now
+        return Reading(value, now)
+
+    def _failed(self, error: OSError | ValueError) -> Reading[float]:
+        if isinstance(error, OSError):
+            quality = Quality.ABSENT if is_gone(error) else Quality.STALE
+            return Reading(self._last, self._last_at, quality, f"{self.name}: {explain(error)}")
+        return self._stale(f"{self.name}: {error}")
+
+    def _too_late(self) -> Reading[float]:
+        return self._stale(f"{self.name}: no answer within {self._timeout:g} s; its bus is held up, or it is broken")
+
+    def _stale(self, problem: str) -> Reading[float]:
+        return Reading(self._last, self._last_at, Quality.STALE, problem)
