@@ -7,6 +7,7 @@ Tests, and boards that are looked at from elsewhere, give another root and other
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import pwd
@@ -74,6 +75,13 @@ class Host:
             self._buses[number] = self.open_i2c(number)
         return self._buses[number]
 
+    def drop_i2c(self, number: int) -> None:
+        """Forget a bus that went away: an adapter that was unplugged. The next use opens it anew."""
+        bus = self._buses.pop(number, None)
+        if bus is not None:
+            with contextlib.suppress(OSError):
+                bus.close()
+
     async def on_bus(self, bus: str, work: Callable[[], T], timeout_seconds: float = SLOW_SECONDS) -> T:
         """Do slow work in the one thread that serves a bus, so that control is never held up by it.
 
@@ -97,6 +105,10 @@ class Host:
             raise
 
 
+class ToldError(OSError):
+    """An OSError whose ``strerror`` is a whole sentence already, with the remedy: who raised it knew more."""
+
+
 def is_gone(error: OSError) -> bool:
     """Whether the device is not there, or not ours to read, as against one that has trouble."""
     return error.errno in _GONE
@@ -107,6 +119,8 @@ def explain(error: OSError, path: str = "") -> str:
 
     ``path`` is for errors that do not name their file, such as those of a file that is open already.
     """
+    if isinstance(error, ToldError):
+        return error.strerror or str(error)
     path = str(error.filename or path)
     where = path or "it"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
