@@ -20,7 +20,8 @@ from flight.devices import DeviceRegistry
 from flight.hal import DeviceEnvironment, DeviceError
 from flight.service import Service, registry, run
 from skyrack import dictionary, logging
-from skyrack.clock import Clock, MissionClock
+from skyrack.clock import Clock
+from skyrack.discipline import DisciplinedClock
 from skyrack.errors import UserError
 from skyrack.files import suggest
 
@@ -129,14 +130,17 @@ def run_service(
     paths = paths_of(board)
 
     async def main() -> None:
-        clock = MissionClock.from_file(paths.clock)
+        clock = DisciplinedClock.from_file(paths.clock)
         start_log(board, paths, name, clock, terminal=terminal)
+        following = asyncio.create_task(clock.follow(paths.clock), name="clock")
         try:
             await run(kind, make_context(board, name, clock, design))
         except DeviceError as error:
             # The sentence says it all; the executive reports this last line.
             sys.stderr.write(f"{error}\n")
             raise SystemExit(1) from None
+        finally:
+            following.cancel()
 
     run_until_asked(main())
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from flight.board import Board, write_board
 from ground.client import address_in
 from hil.sil.instance import Instance, InstanceRecord
-from hil.sil.ports import free_ports
+from hil.sil.ports import free_rows
 from hil.supervisor import Program
 from skyrack.clock import Anchor, write_anchor
 from skyrack.errors import UserError
@@ -31,7 +31,11 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUF
 
 @dataclass(frozen=True, slots=True)
 class SystemSettings:
-    """What to bring up. Without ``broker`` the embedded one starts; ``http_port`` 0 takes a free port."""
+    """What to bring up. Without ``broker`` the embedded one starts; ``http_port`` 0 takes a free port.
+
+    ``elsewhere`` are satellites whose flight services are started by others: on boards, for example. ``over_tcp`` lets
+    the plant be reached by those that are not on this machine, through the ends of tunnels on its loopback.
+    """
 
     constellation: Path
     rate: float = 60.0
@@ -39,6 +43,8 @@ class SystemSettings:
     http_port: int = 0
     faults: Path | None = None
     python: str = sys.executable
+    elsewhere: frozenset[str] = frozenset()
+    over_tcp: bool = False
 
 
 class System:
@@ -57,7 +63,8 @@ class System:
         self.constellation, designs = load_constellation(settings.constellation)
         self.names = tuple(designs)
         # Ports are nobody's secret, and no result depends on them.
-        broker_port, ground_port, *others = free_ports(2 + 3 * len(self.names), random.SystemRandom())
+        rows = [1, 1, 2, *([1] * 3 * len(self.names))]
+        broker_port, ground_port, plant_port, *others = free_rows(rows, random.SystemRandom())
         # Chosen here: a ground that is started again is found where it was.
         self.http_port = settings.http_port or ground_port
         self.broker = _address(settings.broker) if settings.broker else f"mqtt://127.0.0.1:{broker_port}"
@@ -69,11 +76,11 @@ class System:
         self.supervision_file = instance.directory / "processes.json"
         self._ground_config = instance.directory / "ground.toml"
         self._mission_time_file = instance.directory / "mission_time"
-        self._keys = instance.directory / "keys"
+        self.keys = instance.directory / "keys"
         self._broker_ready = run_dir / "broker.url"
         self._plant_ready = run_dir / "plant.json"
         self._gates_file = run_dir / "gates.json"
-        self._plant_url = f"ipc://{run_dir}/plant"
+        self.plant_url = f"tcp://127.0.0.1:{plant_port}" if settings.over_tcp else f"ipc://{run_dir}/plant"
 
     def prepare(self) -> list[Program]:
         """Write keys and configuration, let mission time begin, and say what to run.
@@ -84,11 +91,11 @@ class System:
         """
         self.ground_address_file.unlink(missing_ok=True)
         self.instance.logs.mkdir(exist_ok=True)
-        self._keys.mkdir(mode=0o700, exist_ok=True)
-        provision(self._keys, self.names)
+        self.keys.mkdir(mode=0o700, exist_ok=True)
+        provision(self.keys, self.names)
         self._gates_file.write_text(json.dumps(self.gates))
         self._write_ground_config()
-        boards = {name: self._write_board(name) for name in self.names}
+        boards = {name: self._write_board(name) for name in self.names if name not in self.settings.elsewhere}
         start = max(self.constellation.epoch_seconds + self.constellation.start_seconds, self._last_mission_time())
         write_anchor(self.clock_file, Anchor.here(start, self.settings.rate))
         python = self.settings.python
@@ -98,7 +105,7 @@ class System:
             argv = [python, "-m", "ground.broker", "--port", port, "--ready-file", str(self._broker_ready)]
             programs.append(self._program("broker", argv, 0, self._broker_ready))
         plant = [python, "-m", "hil.plant", "--constellation", str(self.settings.constellation)]
-        plant += ["--clock", str(self.clock_file), "--bind", self._plant_url, "--broker", self.broker]
+        plant += ["--clock", str(self.clock_file), "--bind", self.plant_url, "--broker", self.broker]
         plant += ["--gates", str(self._gates_file), "--ready", str(self._plant_ready)]
         plant += ["--state", str(self.instance.state("plant") / "truth.msgpack")]
         if self.settings.faults is not None:
@@ -149,8 +156,8 @@ class System:
             "constellation": str(self.settings.constellation),
             "broker": self.broker,
             "http_port": self.http_port,
-            "key_file": str(self._keys / "ground.key"),
-            "keyring_file": str(self._keys / "keys.json"),
+            "key_file": str(self.keys / "ground.key"),
+            "keyring_file": str(self.keys / "keys.json"),
             "address_file": str(self.ground_address_file),
             "log_file": str(self.instance.logs / "ground.log"),
         }
@@ -165,9 +172,9 @@ class System:
             state_dir=str(self.instance.state(satellite)),
             log_dir=str(self.instance.logs / satellite),
             clock_file=str(self.clock_file),
-            keys_dir=str(self._keys),
+            keys_dir=str(self.keys),
             attachments={
-                "plant": self._plant_url,
+                "plant": self.plant_url,
                 "metrics.port": f"127.0.0.1:{self.metrics[satellite]}",
                 **{f"backhaul.{link}": f"mqtt://127.0.0.1:{port}" for link, port in self.gates[satellite].items()},
             },

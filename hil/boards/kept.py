@@ -1,0 +1,173 @@
+"""What an agent does with the keeper of its board: starts it, finds it again, asks how all is, ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flight.compute.shim import tree
+from flight.executive.process_launcher import last_line
+from hil.boards import keeper
+from hil.boards.requests import RequestError
+
+START_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+NODES, GUARDS, CLEAR = "nodes", "guards.json", "guards.clear"
+EXECUTIVE = "executive"
+FLIGHT = "flight"
+"""Name of the program that is the satellite's executive."""
+
+
+async def start(directory: Path, run_id: str, programs: Sequence[object], alone: str = "") -> Mapping[str, Any]:
+    """Start the keeper, or find it: one of the same run with the same programs is left as it is.
+
+    Raises:
+        RequestError: it did not start; the sentence says why.
+    """
+    try:
+        order = msgspec.convert(
+            {"run_id": run_id, "programs": programs, "alone": alone}, type=keeper.Order, strict=False
+        )
+    except msgspec.ValidationError as error:
+        raise RequestError(f"the programs to start do not add up: {error}") from None
+    found = keeper.holder_of(directory / keeper.LOCK)
+    if found is not None:
+        if found[1] == run_id and _order_of(directory) == order:
+            return {"started": False, "pid": found[0]}
+        await stop(directory, 6.0)
+    (directory / "logs").mkdir(exist_ok=True, mode=0o700)
+    (directory / keeper.PROCESSES).unlink(missing_ok=True)
+    (directory / keeper.ORDER).write_bytes(msgspec.json.encode(order))
+    log = directory / "logs" / keeper.LOG
+    process = _start_keeper(directory, log)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + START_SECONDS
+    while keeper.holder_of(directory / keeper.LOCK) is None or not (directory / keeper.PROCESSES).exists():
+        if process.poll() is not None or loop.time() > deadline:
+            raise RequestError(f"the flight services did not start: {last_line(log) or 'nothing was said'}")
+        await asyncio.sleep(_POLL_SECONDS)
+    return {"started": True, "pid": process.pid}
+
+
+def _start_keeper(directory: Path, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "hil.boards.keeper", str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=directory,
+            env={key: value for key, value in os.environ.items() if not key.startswith("SSH_")},
+            start_new_session=True,
+        )
+
+
+async def stop(directory: Path, seconds: float) -> bool:
+    """End the keeper and all that it keeps; whether there was one."""
+    found = keeper.holder_of(directory / keeper.LOCK)
+    if found is None:
+        return False
+    pid = found[0]
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while keeper.holder_of(directory / keeper.LOCK) is not None:
+        if loop.time() > deadline:
+            # What it keeps dies with it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            deadline = loop.time() + 1.0
+        await asyncio.sleep(_POLL_SECONDS)
+    return True
+
+
+def status(directory: Path) -> Mapping[str, Any]:
+    """How the board is: processes, what its rack nodes measure, what its guards did."""
+    found = keeper.holder_of(directory / keeper.LOCK)
+    supervision = _json(directory / keeper.PROCESSES) or {}
+    log = directory / "logs" / keeper.LOG
+    problem = str(supervision.get("failed", ""))
+    if found is None and not problem and log.exists():
+        problem = last_line(log)
+    nodes = sorted((directory / "state" / NODES).glob("*.json"))
+    return {
+        "kept": found is not None,
+        "run_id": found[1] if found is not None else "",
+        "problem": problem,
+        "processes": supervision.get("processes", []),
+        "services": services(directory),
+        "nodes": {path.stem: note for path in nodes if (note := _json(path)) is not None},
+        "guards": _json(directory / GUARDS) or {},
+    }
+
+
+def services(directory: Path) -> dict[str, int]:
+    """Process ids of the executive and its services, by name."""
+    executive = _executive(directory)
+    if executive is None:
+        return {}
+    found = {EXECUTIVE: executive}
+    # The executive's only child is the zygote, and that one's children are the services, named as processes are.
+    for pid in tree.descendants(executive):
+        process = tree.process(pid)
+        parent = tree.process(process.parent) if process is not None else None
+        if process is not None and parent is not None and parent.parent == executive:
+            with contextlib.suppress(OSError):
+                found[Path(f"/proc/{pid}/comm").read_text().strip()] = pid
+    return found
+
+
+def kill(directory: Path, service: str, signum: int) -> int:
+    """Send a signal to a service, or to the executive; its process id.
+
+    Raises:
+        RequestError: it does not run.
+    """
+    running = services(directory)
+    pid = running.get(service)
+    if pid is None:
+        known = ", ".join(sorted(running)) or "none runs"
+        raise RequestError(f'no service "{service}" runs on this board; there are: {known}')
+    os.kill(pid, signum)
+    return pid
+
+
+def clear_guards(directory: Path) -> Mapping[str, Any]:
+    """Ask the guards to forget what they did."""
+    (directory / CLEAR).touch()
+    return {"asked": True}
+
+
+def _executive(directory: Path) -> int | None:
+    supervision = _json(directory / keeper.PROCESSES) or {}
+    if keeper.holder_of(directory / keeper.LOCK) is None:
+        return None
+    for process in supervision.get("processes", []):
+        if process["name"] == FLIGHT and process["pid"]:
+            return int(process["pid"])
+    return None
+
+
+def _order_of(directory: Path) -> keeper.Order | None:
+    try:
+        return msgspec.json.decode((directory / keeper.ORDER).read_bytes(), type=keeper.Order)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
