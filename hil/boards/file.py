@@ -22,10 +22,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from hil.boards.address import LOCAL
 from skyrack import files
-from skyrack.satellite import Device, Name, Positive
-
-LOCAL = "local"
+from skyrack.satellite import ConstellationFile, Device, Name, Positive, SatelliteFile, load_constellation
 
 Kind = Literal["computer", "raspberry-pi", "jetson"]
 Action = Literal["throttle", "stop-work", "open-load", "power-off"]
@@ -34,8 +33,9 @@ Action = Literal["throttle", "stop-work", "open-load", "power-off"]
 class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A limit at which the bench protects a board, whatever the software under test does.
 
-    ``device`` is a meter or thermometer of the board, read as it is, without the scale. ``load`` names what an
-    ``open-load`` opens. A guard that acted holds until a person clears it.
+    ``device`` is a meter or thermometer of the board, read as it is, without the scale. ``load`` is the device
+    ("load.gateway-radio", "switch.rail") that an ``open-load`` opens. Out of its limits for ``for_seconds``, or silent
+    for so long, a guard acts, and holds until a person clears it.
     """
 
     device: str
@@ -110,9 +110,29 @@ class BenchFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 def load_bench(path: Path) -> BenchFile:
-    """Read a bench file; ``files.find("benches", name)`` finds a shipped one.
+    """Read and check a bench file; ``files.find("benches", name)`` finds a shipped one.
 
     Raises:
         FileError: what does not add up, with file, key, value and what would be right.
     """
-    return files.load(path, BenchFile)
+    return load_bench_and_designs(path)[0]
+
+
+def load_bench_and_designs(path: Path) -> tuple[BenchFile, ConstellationFile, dict[str, SatelliteFile]]:
+    """Read and check a bench file with what it flies: its constellation, and designs by satellite.
+
+    The constellation is a file (also beside the bench file), or the name of a shipped one.
+
+    Raises:
+        FileError: what does not add up, with file, key, value and what would be right.
+    """
+    from hil.boards.bench_checks import check_bench
+
+    bench = files.load(path, BenchFile)
+    try:
+        found = files.find("constellations", bench.constellation, beside=path)
+    except files.FileError as error:
+        raise files.FileError(path, error.problem, key="constellation", value=bench.constellation) from None
+    constellation, designs = load_constellation(found)
+    check_bench(path, bench, designs)
+    return bench, constellation, designs
