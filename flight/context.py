@@ -17,6 +17,7 @@ from flight.bus.publisher import Tap
 from flight.devices import DeviceRegistry
 from flight.meter import HostMeter, Meter
 from skyrack.clock import Clock
+from skyrack.disk import Disk, HostDisk, MemoryDisk, Mount
 from skyrack.satellite import ConstellationFile, SatelliteFile
 
 
@@ -29,7 +30,7 @@ def random_id() -> str:
 class ServiceContext:
     """Services take these and nothing from anywhere else.
 
-    ``state_dir`` None keeps nothing on disk, as in the twin. ``parameters`` override defaults, by parameter name.
+    Without ``state_dir`` what must last is in ``mount``, as in the twin. ``parameters`` override defaults, by name.
     ``services`` are all services on this satellite. ``attachments`` are the run's far ends (plant, backhauls).
     ``incarnation`` 0 takes mission time in microseconds, which grows with every start. ``taps``
     hear topic, header and payload of everything that the service publishes.
@@ -52,3 +53,9 @@ class ServiceContext:
     services: tuple[str, ...] = ("executive", *SERVICES)
     incarnation: int = 0
     taps: tuple[Tap, ...] = ()
+    mount: Mount = field(default_factory=lambda: MemoryDisk().mount())
+
+    @property
+    def disk(self) -> Disk:
+        """Where this service keeps what outlives it."""
+        return self.mount if self.state_dir is None else HostDisk(self.state_dir)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
 
 from skyrack import dictionary
+from skyrack.disk import KeptFile
 from skyrack.errors import UserError
 
 
 class Parameters:
-    """Validated, active, and (with a state directory) persisted as ``parameters/{service}.json`` in it."""
+    """Validated, active, and kept in ``file``."""
 
     def __init__(
-        self, service: str, kind: type[Message] | None, overrides: Mapping[str, float], state_dir: Path | None
+        self, service: str, kind: type[Message] | None, overrides: Mapping[str, float], file: KeptFile
     ) -> None:
         self._service = service
-        self._file = None if state_dir is None else state_dir / "parameters" / f"{service}.json"
+        self._file = file
         self.active: Any = None
         self._set_in_flight: dict[str, float] = {}
         if kind is None:
@@ -48,27 +47,23 @@ class Parameters:
         """Check all values, then activate and persist them.
 
         Raises:
-            UserError: a name is unknown or a value outside its range; nothing is changed.
+            UserError: a name is unknown, a value outside its range, or the disk is full; nothing is changed.
         """
         values = list(values)
         if self.active is None:
             raise UserError(f"{self._service} has no parameters")
-        self.active = dictionary.apply_parameters(self.active, values)
-        self._set_in_flight.update(values)
-        if self._file is not None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._file.with_suffix(".tmp")
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(self._set_in_flight, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._file)
+        active = dictionary.apply_parameters(self.active, values)
+        in_flight = {**self._set_in_flight, **dict(values)}
+        try:
+            self._file.replace(json.dumps(in_flight).encode())
+        except OSError as error:
+            raise UserError(f"{self._file} cannot be written ({error.strerror}); nothing was changed") from None
+        self.active, self._set_in_flight = active, in_flight
 
     def _read(self) -> dict[str, float]:
-        if self._file is None or not self._file.exists():
-            return {}
         try:
-            values = json.loads(self._file.read_text(encoding="utf-8"))
+            kept = self._file.read()
+            values = {} if kept is None else json.loads(kept)
             return {str(name): float(value) for name, value in values.items()}
         except (OSError, ValueError, AttributeError, TypeError) as error:
             problem = f"these are not parameters ({error}); remove the file to fly the defaults"

@@ -26,11 +26,14 @@ from skyrack.logging import get_logger
 from skyrack.v1 import common_pb2
 from skyrack.v1.common_pb2 import Severity
 
-__all__ = ["ALL", "Service", "command", "every", "registry", "run", "subscribe"]
+__all__ = ["ALL", "KILLED", "Service", "command", "every", "registry", "run", "subscribe"]
 
 HEALTH_PERIOD_SECONDS = 5.0
 # A fault that repeats in every cycle is told once in this time of the host; the counters tell how often it was.
 REPEATED_EVENT_SECONDS = 60.0
+
+KILLED = "killed"
+"""What the task of a service is cancelled with that is to end as SIGKILL would end its process."""
 
 registry: dict[str, type[Service]] = {}
 """Every service of this package that has been imported, by name: stand-ins from elsewhere do not replace them."""
@@ -70,7 +73,8 @@ class Service:
         self.bus.taps.extend(context.taps)
         self.bus.on_malformed = self._on_malformed
         self.bus.on_error = self.failed
-        self._parameters = Parameters(self.name, self.parameters, context.parameters, context.state_dir)
+        kept = context.disk.file(f"parameters/{self.name}.json")
+        self._parameters = Parameters(self.name, self.parameters, context.parameters, kept)
         self._allowed = frozenset((*self.publishes, common_pb2.Event, common_pb2.Health))
         self._throttle = Throttle(REPEATED_EVENT_SECONDS * max(1.0, context.clock.rate))
         self._rates = RateStatistics()
@@ -240,6 +244,16 @@ class Service:
             await self.bus.close()
             await self.devices.close()
 
+    async def abandon(self) -> None:
+        """End as SIGKILL ends a process: nothing is put away, and nothing of it is heard or written any more."""
+        self._ended = True
+        self.context.mount.cut()
+        await self.bus.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def stopped(self) -> None:
         """Wait until someone asks this service to stop."""
         await self._stopping.wait()
@@ -277,19 +291,30 @@ async def run(service_class: type[Service], context: ServiceContext) -> None:
 
 
 async def run_until_stopped(service: Service) -> None:
-    """Start a service, wait until it is cancelled or asked to stop, and close it cleanly either way."""
+    """Start a service, wait until it is cancelled or asked to stop, and close it cleanly either way.
+
+    Cancelled with the message :data:`KILLED` it is abandoned instead.
+    """
     try:
         await service.start()
-    except BaseException:
+    except BaseException as error:
         # What is half started may fail to stop, too: the reason why it did not start is the one to tell.
         with contextlib.suppress(Exception, asyncio.CancelledError):
-            await service.stop()
+            await (service.abandon() if _is_killed(error) else service.stop())
         raise
     try:
         await service.stopped()
+    except asyncio.CancelledError as error:
+        if _is_killed(error):
+            await service.abandon()
+        raise
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await service.stop()
+
+
+def _is_killed(error: BaseException) -> bool:
+    return isinstance(error, asyncio.CancelledError) and error.args == (KILLED,)
 
 
 def _with_arguments(method: Any, arguments: int) -> Any:

@@ -53,7 +53,7 @@ class ComputeManager(Service):
         base = state_dir / "compute" if state_dir else None
         self._designs = self.context.satellite_file.nodes
         self._nodes = {node.name: self.devices.get(f"node.{node.name}", RackNode) for node in self._designs}
-        self._store = JobStore(base / "jobs.sqlite" if base else None)
+        self._store = JobStore(self.context.disk.database("compute/jobs.sqlite"))
         await self._store.open()
         self._outbox = Outbox(self._store, self.clock, self.request)
         self._outbox.on_taken = self._on_taken

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import msgspec
 
@@ -80,8 +79,8 @@ class Totals:
 class JobStore:
     """Durable memory of compute."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._database = Database(path)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def open(self) -> None:
         """Make the tables when they are not there."""

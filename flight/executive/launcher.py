@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from flight.service import KILLED
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:
@@ -72,6 +74,12 @@ class TaskLauncher:
         self.on_lost: OnLost = ignore_loss
         self._make = make
         self._tasks: dict[str, asyncio.Task[object]] = {}
+        self._killed: set[str] = set()
+
+    @property
+    def running(self) -> list[str]:
+        """Services that run."""
+        return list(self._tasks)
 
     async def open(self) -> None:
         return
@@ -88,7 +96,15 @@ class TaskLauncher:
             self._tasks[service].cancel()
 
     def kill(self, service: str) -> None:
-        self.stop(service)
+        if service in self._tasks:
+            self._killed.add(service)
+            self._tasks[service].cancel(KILLED)
+
+    def kill_all(self) -> None:
+        """End every service at once, with nobody left to hear of it."""
+        self.on_exit = ignore_exit
+        for service in self.running:
+            self.kill(service)
 
     async def close(self, grace_seconds: float) -> None:
         self.on_exit = ignore_exit
@@ -101,8 +117,10 @@ class TaskLauncher:
     def _ended(self, service: str, task: asyncio.Task[object]) -> None:
         if self._tasks.pop(service, None) is None:
             return
+        killed = service in self._killed
+        self._killed.discard(service)
         if task.cancelled():
-            self.on_exit(service, Exit(clean=True, reason="ended"))
+            self.on_exit(service, Exit(clean=not killed, reason="killed by SIGKILL" if killed else "ended"))
             return
         error = task.exception()
         if error is None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from pathlib import Path
-
 import msgspec
 
 from flight.executive.modes import Mode
 from flight.executive.rules import RuleState
+from skyrack.disk import KeptFile
 
 
 class Memory(msgspec.Struct, forbid_unknown_fields=False):
@@ -38,22 +35,20 @@ class Memory(msgspec.Struct, forbid_unknown_fields=False):
 
 
 class Store:
-    """Keeps a :class:`Memory` in a JSON file, or, without a path, in itself: the twin's, across its reboots."""
+    """Keeps a :class:`Memory` in a JSON file."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, file: KeptFile) -> None:
+        self._file = file
         self.memory = Memory()
         # Why what was kept could not be read; the satellite flies on without it.
         self.problem = ""
         self._saved = b""
-        if path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                try:
-                    self.memory = msgspec.json.decode(path.read_bytes(), type=Memory)
-                except (OSError, msgspec.MsgspecError) as error:
-                    if isinstance(error, FileNotFoundError):
-                        raise
-                    self.problem = f"{path} cannot be read and is begun anew: {error}"
+        try:
+            kept = file.read()
+            if kept is not None:
+                self.memory = msgspec.json.decode(kept, type=Memory)
+        except (OSError, msgspec.MsgspecError) as error:
+            self.problem = f"{file} cannot be read and is begun anew: {error}"
 
     def save(self) -> None:
         """Write the memory if it has changed, whole or not at all; it is on the disk when this returns.
@@ -61,20 +56,7 @@ class Store:
         Raises:
             OSError: the disk is full or broken; the file is as it was.
         """
-        if self._path is None:
-            return
         data = msgspec.json.format(msgspec.json.encode(self.memory))
-        if data == self._saved:
-            return
-        temporary = self._path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-        self._saved = data
+        if data != self._saved:
+            self._file.replace(data)
+            self._saved = data

@@ -1,12 +1,11 @@
-"""Runs the executive: over processes on a board, over tasks in the twin."""
+"""Runs the executive over processes, on a board; ``flight.executive.tasks`` does so over tasks, in the twin."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flight.executive.launcher import Launcher, TaskLauncher
+from flight.executive.launcher import Launcher
 from flight.executive.limits import limits_of
 from flight.executive.memory import Store
 from flight.executive.process_launcher import ProcessLauncher
@@ -14,7 +13,7 @@ from flight.executive.rules import Rule, load_rules
 from flight.executive.sd_notify import Notifier
 from flight.executive.service import Executive
 from flight.executive.zygote import set_process_name
-from flight.service import registry, run_until_stopped
+from flight.service import run_until_stopped
 from skyrack.clock import MissionClock
 
 if TYPE_CHECKING:
@@ -31,6 +30,11 @@ REBOOT_EXIT_STATUS = 75
 def rules_for(path: Path, satellite: SatelliteFile, services: tuple[str, ...]) -> tuple[Rule, ...]:
     """Fault rules of a file, checked for a satellite. Raises UserError where they do not add up."""
     return load_rules(path, limits_of(satellite), services=services, loads=satellite.load_names())
+
+
+def store_of(context: ServiceContext) -> Store:
+    """The executive's memory on this board's disk."""
+    return Store(context.disk.file("executive.json"))
 
 
 async def fly(executive: Executive) -> bool:
@@ -70,26 +74,8 @@ def run_executive(board: Board, *, terminal: bool = False) -> int:
         clock = MissionClock.from_file(paths.clock)
         process.start_log(board, paths, process.EXECUTIVE, clock, terminal=terminal)
         context = process.make_context(board, process.EXECUTIVE, clock, design)
-        store = Store(paths.state / "executive.json")
-        if await fly(Executive(context, launcher, store, rules, notifier)):
+        if await fly(Executive(context, launcher, store_of(context), rules, notifier)):
             status = REBOOT_EXIT_STATUS
 
     process.run_until_asked(main())
     return status
-
-
-async def fly_in_tasks(
-    make_context: Callable[[str], ServiceContext], rules: tuple[Rule, ...], store: Store | None = None
-) -> None:
-    """Fly a satellite in the running loop until cancelled: the executive and, through it, all services, as tasks.
-
-    ``make_context`` is called with a service's name at each of its starts. The service classes must have been
-    imported. State that outlives a reboot is kept in ``store``, by default in memory.
-    """
-    store = store or Store(None)
-
-    async def service(name: str) -> None:
-        await run_until_stopped(registry[name](make_context(name)))
-
-    while await fly(Executive(make_context(Executive.name), TaskLauncher(service), store, rules)):
-        pass

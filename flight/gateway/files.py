@@ -15,6 +15,7 @@ from flight.gateway.packages import GROUND, MAXIMUM_PACKAGE_BYTES, Packages
 from skyrack.database import Database
 from skyrack.delivery import Delivered, Endpoint
 from skyrack.delivery.blocks import DirectorySpool, FileExchange, MemorySpool, store
+from skyrack.disk import Mount
 from skyrack.v1.backhaul_pb2 import Payload
 from skyrack.v1.gateway_pb2 import SendDownRequest
 
@@ -30,6 +31,7 @@ class Files:
         database: Database,
         packages: Packages,
         state_dir: Path | None,
+        mount: Mount,
         on_change: Callable[[], None],
         on_problem: Callable[[str, str], None],
     ) -> None:
@@ -40,7 +42,9 @@ class Files:
         whole = packages.path
         self.exchange = FileExchange(
             endpoint,
-            DirectorySpool(self._incoming, whole) if self._incoming else MemorySpool(packages.keep, packages.has),
+            DirectorySpool(self._incoming, whole)
+            if self._incoming
+            else MemorySpool(packages.keep, packages.has, mount.shelf("incoming", {})),
             release=lambda path: Path(path).unlink(missing_ok=True),
             limit_bytes=MAXIMUM_PACKAGE_BYTES,
             on_change=on_change,

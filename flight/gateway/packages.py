@@ -12,6 +12,7 @@ from typing import Final
 
 from skyrack.delivery import RejectItemError
 from skyrack.delivery.blocks import FileBook, store
+from skyrack.disk import Shelf
 from skyrack.jobs import JobCause, JobState
 from skyrack.v1.backhaul_pb2 import FileOffer
 from skyrack.v1.job_pb2 import JobPlacement, JobSpec
@@ -32,11 +33,12 @@ def need(connection: sqlite3.Connection, placement: JobPlacement) -> None:
 class Packages:
     """Those in ``directory``; in the twin, which has no files, all there is to know of one is that it came."""
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: Path | None, shelf: Shelf[set[bytes]] | None = None) -> None:
         self.directory = directory
         self.book: FileBook
         """Of the files that come and go; set by who makes it."""
-        self._came: set[bytes] = set()
+        self._shelf = shelf or Shelf(set())
+        self._came = self._shelf.content
 
     def path(self, sha256: bytes) -> Path:
         """Where a package lies once it is complete."""
@@ -49,7 +51,8 @@ class Packages:
         return sha256 in self._came if self.directory is None else self.path(sha256).exists()
 
     def keep(self, sha256: bytes, _content: bytes) -> None:
-        """A package is complete, in the twin."""
+        """A package is complete, in the twin. Raises ``OSError``."""
+        self._shelf.require_space()
         self._came.add(sha256)
 
     def take_offer(

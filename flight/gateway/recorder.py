@@ -2,7 +2,7 @@
 
 Samples gather in memory and are written as compressed blocks, one append a minute, to files of a bounded size: an SD
 card sees few, large, sequential writes and no rewriting. What still gathers is lost with the power, no more; a block
-that was cut off in the middle of its writing ends its file. Without a directory blocks stay in memory.
+that was cut off in the middle of its writing ends its file. Without a directory blocks lie on a shelf in memory.
 
 Not thread-safe: ``add`` and ``take`` belong to the loop; ``keep`` and ``read`` may run in one thread beside it.
 """
@@ -19,6 +19,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
+from skyrack.disk import Shelf
 from skyrack.v1.backhaul_pb2 import TelemetryBatch, TelemetrySample
 
 __all__ = ["Block", "Recorder"]
@@ -55,11 +56,12 @@ class Block:
 class Recorder:
     """Keeps the newest samples, bounded by bytes and by age. ``keep`` and ``read`` raise ``OSError``."""
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: Path | None, shelf: Shelf[deque[Block]] | None = None) -> None:
         self._directory = directory
+        self._shelf = shelf or Shelf(deque())
         self._gathering: list[TelemetrySample] = []
         self._first_seconds = self._last_seconds = 0.0
-        self._blocks: deque[Block] = deque()
+        self._blocks = self._shelf.content
         self._open: Path | None = None
         self.damaged = 0
         """Blocks that could not be read back."""
@@ -89,6 +91,7 @@ class Recorder:
         """Append a block, and drop what is over the bounds."""
         oldest = block.last_seconds - limit_seconds
         if self._directory is None:
+            self._shelf.require_space()
             self._blocks.append(block)
             size = sum(len(kept.data) for kept in self._blocks)
             while self._blocks and (size > min(limit_bytes, _MEMORY_BYTES) or self._blocks[0].last_seconds < oldest):

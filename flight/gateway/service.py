@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
@@ -20,6 +21,7 @@ from flight.gateway.keys import Believed
 from flight.gateway.ledger import ledger_of
 from flight.gateway.orders import OrderDesk
 from flight.gateway.packages import GROUND, Packages
+from flight.gateway.recorder import Recorder
 from flight.gateway.sequencer import Sequencer
 from flight.gateway.telemetry import TelemetryDownlink
 from flight.gateway.worker import Worker
@@ -27,7 +29,7 @@ from flight.identity import satellite_key
 from flight.service import Service, command, every, subscribe
 from flight.throttle import Throttle
 from skyrack.backhaul import down_topic
-from skyrack.database import Database, StorageError
+from skyrack.database import StorageError
 from skyrack.delivery import TWIN_SETTINGS, Delivered, DeliverySettings, Endpoint, Link, OutboxFullError, Refusal
 from skyrack.signing import Right
 from skyrack.v1.backhaul_pb2 import Payload
@@ -63,7 +65,7 @@ class Gateway(Service):
         settings = attachments.get("delivery.settings")
         if not isinstance(settings, DeliverySettings):
             settings = TWIN_SETTINGS if state_dir is None else DeliverySettings()
-        self._database = Database(state_dir / "gateway.db" if state_dir else None)
+        self._database = context.disk.database("gateway.db")
         self._desk = OrderDesk(
             satellite,
             self._believed,
@@ -84,12 +86,13 @@ class Gateway(Service):
             on_refused=self._refused,
             settings=settings,
         )
-        packages = Packages(state_dir / "packages" if state_dir else None)
+        packages = Packages(state_dir / "packages" if state_dir else None, context.mount.shelf("packages", set()))
         self._files = Files(
             self._endpoint,
             self._database,
             packages,
             state_dir,
+            context.mount,
             lambda: self._jobs.come(),  # noqa: PLW0108 - it is made later
             self._refused,
         )
@@ -117,8 +120,9 @@ class Gateway(Service):
         self._chooser = choice.LinkChooser(connectors, max(1.0, 5 / rate), max(1.0, 5 / rate))
         link = Link(self._endpoint, lambda _, stream: down_topic(satellite, stream), presence=satellite)
         self._connections = Connections(link, connectors, self._chooser, self._link_changed)
+        recorder = Recorder(state_dir / "recorder" if state_dir else None, context.mount.shelf("recorder", deque()))
         self._telemetry = TelemetryDownlink(
-            self._endpoint, self.clock, state_dir, lambda: self.parameters_active, self._refused
+            self._endpoint, self.clock, recorder, lambda: self.parameters_active, self._refused
         )
         self._lasers = choice.Lasers()
         self._refusals = Throttle(60.0 * max(1.0, rate))

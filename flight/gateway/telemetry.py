@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flight.gateway.backfill import Recording
@@ -33,7 +32,7 @@ class TelemetryDownlink:
         self,
         endpoint: Endpoint[sqlite3.Connection],
         clock: Clock,
-        state_dir: Path | None,
+        recorder: Recorder,
         parameters: Callable[[], GatewayParameters],
         on_problem: Callable[[str, str], None],
     ) -> None:
@@ -43,7 +42,7 @@ class TelemetryDownlink:
         self._parameters = parameters
         self._on_problem = on_problem
         self._batcher = Batcher(clock.rate)
-        self._recorder = Recorder(state_dir / "recorder" if state_dir else None)
+        self._recorder = recorder
         self._recording = Recording(self._recorder)
         self._exporter: Exporter | None = None
         self._downlinked = {

@@ -32,7 +32,7 @@ class LaserService(Service):
     def __init__(self, context: ServiceContext) -> None:
         super().__init__(context)
         self._terminals: dict[str, Terminal] = {}
-        self._switches = Switches(context.state_dir)
+        self._switches = Switches(context.disk.file("laser-disabled.json"))
         self._orbit: OrbitState | None = None
 
     async def on_start(self) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import msgspec
 
 from flight.power.protection import Cause, Protection
+from skyrack.disk import KeptFile
 
 
 class _State(msgspec.Struct, forbid_unknown_fields=True):
@@ -16,22 +14,21 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ProtectionMemory:
-    """``power.json`` in the state directory, written when something changed; nothing without a directory."""
+    """A file that is written when something changed."""
 
-    def __init__(self, state_dir: Path | None) -> None:
-        self._path = None if state_dir is None else state_dir / "power.json"
+    def __init__(self, file: KeptFile) -> None:
+        self._file = file
         self._kept = _State()
 
     def restore(self, protection: Protection) -> str:
         """Give protection back what it knew. Returns why that failed, or nothing."""
-        if self._path is None:
-            return ""
         try:
-            state = msgspec.json.decode(self._path.read_bytes(), type=_State)
-        except FileNotFoundError:
-            return ""
+            kept = self._file.read()
+            if kept is None:
+                return ""
+            state = msgspec.json.decode(kept, type=_State)
         except (OSError, msgspec.DecodeError) as error:
-            return f"{self._path} cannot be read ({error}); loads that were tripped or shed are forgotten"
+            return f"{self._file} cannot be read ({error}); loads that were tripped or shed are forgotten"
         protection.restore(state.tripped, state.shed)
         self._kept = state
         return ""
@@ -40,15 +37,10 @@ class ProtectionMemory:
         """Write what protection knows, if that is new.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: the file cannot be written; it is tried again when this is called again.
         """
-        if self._path is None or (protection.tripped == self._kept.tripped and protection.shed == self._kept.shed):
+        if protection.tripped == self._kept.tripped and protection.shed == self._kept.shed:
             return
-        self._kept = _State(dict(protection.tripped), list(protection.shed))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(self._kept))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        state = _State(dict(protection.tripped), list(protection.shed))
+        self._file.replace(msgspec.json.encode(state))
+        self._kept = state

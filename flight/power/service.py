@@ -41,7 +41,7 @@ class PowerManager(Service):
         self._check = BatteryCheck(self._design)
         self._planner = Planner(satellite, self._design)
         self._protection = Protection(tuple(self._ratings.values()))
-        self._memory = ProtectionMemory(self.context.state_dir)
+        self._memory = ProtectionMemory(self.context.disk.file("power.json"))
         forgotten = self._memory.restore(self._protection)
         if forgotten:
             self.event("protection_forgotten", Severity.SEVERITY_ERROR, forgotten)
@@ -75,10 +75,14 @@ class PowerManager(Service):
             await self._obey(order)
         if orders:
             self.publish_budget()
-        self._memory.keep(self._protection)
         if charge is not None:
             floor = self._plan_settings.floor_ratio
             self.publish(messages.power_status(now, readings, self._estimator, self._design, floor, self._protection))
+        try:
+            self._memory.keep(self._protection)
+        except OSError as error:
+            # A full disk must not keep power from protecting: it is tried again in the next cycle.
+            self.failed("keeping what is tripped and shed", error)
 
     @every(seconds=BUDGET_PERIOD_SECONDS)
     def publish_budget(self) -> None:

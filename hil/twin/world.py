@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import itertools
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ from flight.board import DRIVERS_OF_THE_TWIN, SERVICES, SHIPPED_RULES
 from flight.bus import Endpoints
 from flight.context import ServiceContext
 from flight.devices import DeviceRegistry
-from flight.executive.run import fly_in_tasks, rules_for
+from flight.executive.run import rules_for
+from flight.executive.tasks import TaskBoard
 from flight.hal import DeviceEnvironment
 from flight.meter import NullMeter
 from flight.process import EXECUTIVE, parameters_for, service_class
@@ -31,6 +33,7 @@ from hil.plant.plant import Plant
 from hil.plant.runner import run_plant
 from skyrack.backhaul.memory import Impairments, MemoryHub, Way
 from skyrack.clock import MissionClock
+from skyrack.disk import MemoryDisk
 from skyrack.satellite import load_constellation
 from skyrack.signing import SigningKey, seeded_ring
 
@@ -130,6 +133,11 @@ class World:
         )
         # One for each: a list of keys reaches every satellite in its own time.
         self._rings = {name: seeded_ring(seed, designs) for name in designs}
+        self.boards: dict[str, TaskBoard] = {}
+        """Of each satellite that flies."""
+        self.disks = {name: MemoryDisk() for name in designs}
+        """What each satellite's board keeps over its restarts."""
+        self._starts: Counter[tuple[str, str]] = Counter()
         self._zmq: zmq.Context[Any] = zmq.Context(io_threads=0)
         self._incarnations = itertools.count(1)
 
@@ -179,15 +187,19 @@ class World:
     async def _fly(self, satellite: str) -> None:
         design = self.designs[satellite]
         endpoints = Endpoints.inproc(satellite)
-        rules = self._rules(design)
-        await fly_in_tasks(lambda service: self._context(satellite, service, endpoints), rules)
+        board = TaskBoard(lambda service: self._context(satellite, service, endpoints), self._rules(design))
+        self.boards[satellite] = board
+        await board.fly()
 
     def _rules(self, design: SatelliteFile) -> tuple[Rule, ...]:
         return rules_for(self.settings.rules or SHIPPED_RULES, design, self.settings.services)
 
     def _context(self, satellite: str, service: str, endpoints: Endpoints) -> ServiceContext:
         design = self.designs[satellite]
-        rng = self._rng(satellite, service)
+        # A service that is started again draws anew: ids must never come twice.
+        self._starts[satellite, service] += 1
+        life = str(self._starts[satellite, service])
+        rng = self._rng(satellite, service, life)
         attachments: dict[str, object] = {
             "plant": self.link,
             "signing.key": SigningKey.from_seed(self.settings.seed, satellite),
@@ -213,12 +225,13 @@ class World:
             zmq_context=self._zmq,
             meter=NullMeter(),
             state_dir=None,
-            new_id=self._ids(satellite, service),
+            new_id=self._ids(satellite, service, life),
             parameters=parameters_for(design, service),
             attachments=attachments,
             services=(EXECUTIVE, *self.settings.services),
             incarnation=next(self._incarnations),
             taps=self._taps(satellite),
+            mount=self.disks[satellite].mount(),
         )
 
     def _taps(self, satellite: str) -> tuple[Tap, ...]:

@@ -17,6 +17,7 @@ from skyrack.storage import Connection, GroupCommit, Rows, Session, Storage, Sto
 __all__ = [
     "Connection",
     "Database",
+    "MemorySession",
     "Rows",
     "SqliteError",
     "Storage",
@@ -113,17 +114,26 @@ class _SqliteSession(Session[sqlite3.Connection]):
         return sqlite_error(self._path, error)
 
 
+class MemorySession(_SqliteSession):
+    """A session with a database in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+
 class Database(GroupCommit[sqlite3.Connection]):
     """One SQLite database with one writer; what ``Storage`` promises.
+
+    ``session`` is for a database in memory that outlives this object.
 
     Functions given to ``write`` and ``read`` run in a thread of the database when it has a file: they may use their
     connection and their arguments, and must leave the event loop and its objects alone. They must not begin, commit
     or roll back by themselves.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, session: MemorySession | None = None) -> None:
         self.path = path
-        writer = _SqliteSession(path)
+        writer = session or _SqliteSession(path)
         super().__init__(
             path.name if path else "memory", writer, _SqliteSession(path, read_only=True) if path else writer
         )

@@ -13,6 +13,7 @@ from flight.compute.store import JobStore, Outgoing, Totals
 from flight.compute.workdirs import WorkDirs
 from flight.hal import OutputRecord, WorkReport, WorkState
 from skyrack.archive import ArchiveError, Entry, pack
+from skyrack.database import Database
 from skyrack.delivery.settings import MAXIMUM_ITEM_BYTES
 from skyrack.jobs import JobCause, JobState
 from skyrack.v1 import job_pb2
@@ -119,13 +120,13 @@ def test_the_status_tells_what_was_used() -> None:
 
 def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
     async def tell() -> None:
-        store = JobStore(tmp_path / "jobs.sqlite")
+        store = JobStore(Database(tmp_path / "jobs.sqlite"))
         await store.open()
         made = record(energy_joules=3.5, reason="é", intent=Intent.CANCEL, cause=C.BUDGET)
         await store.keep(made, Outgoing("a/2/3", "a", 2, b"one"), Totals(1, 2, 3, 4.5))
         await store.keep(made, Outgoing("a/2/3", "a", 2, b"one again"))
         await store.close()
-        again = JobStore(tmp_path / "jobs.sqlite")
+        again = JobStore(Database(tmp_path / "jobs.sqlite"))
         await again.open()
         assert await again.jobs() == [made]
         assert await again.totals() == Totals(1, 2, 3, 4.5)

@@ -14,6 +14,7 @@ from flight.executive.modes import TRANSITIONS, Cause, Mode, after, at_start
 from flight.executive.rack import RackSwitches
 from flight.executive.restarts import Escalation, RestartPolicy, escalate
 from flight.executive.supervision import GiveUp, Kill, Start, State, Supervision
+from skyrack.disk import HostFile
 
 gaps = st.lists(st.floats(0, 500), min_size=1, max_size=60)
 
@@ -153,23 +154,23 @@ def test_the_rack_loses_power_after_a_grace_and_gets_it_back() -> None:
 
 def test_memory_outlives_restarts(tmp_path: Path) -> None:
     path = tmp_path / "executive.json"
-    store = Store(path)
+    store = Store(HostFile(path))
     store.memory.mode = Mode.SAFE.name
     store.memory.limits["PowerStatus.state_of_charge_ratio"] = {"red_low": 0.4}
     store.save()
-    again = Store(path)
+    again = Store(HostFile(path))
     assert again.memory.last_mode is Mode.SAFE
     assert again.memory.limits == {"PowerStatus.state_of_charge_ratio": {"red_low": 0.4}}
     assert not again.problem
     assert [file.name for file in path.parent.iterdir()] == ["executive.json"]
-    Store(path).memory.mode = "not saved"
-    assert Store(path).memory.last_mode is Mode.SAFE
+    Store(HostFile(path)).memory.mode = "not saved"
+    assert Store(HostFile(path)).memory.last_mode is Mode.SAFE
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"boots": "many"}', "[]"])
 def test_a_broken_memory_is_told_and_begun_anew(tmp_path: Path, text: str) -> None:
     path = tmp_path / "executive.json"
     path.write_text(text)
-    store = Store(path)
+    store = Store(HostFile(path))
     assert "cannot be read and is begun anew" in store.problem
     assert store.memory == Memory()

@@ -16,15 +16,16 @@ import zmq
 from flight.bus import Bus, Endpoints
 from flight.context import ServiceContext
 from flight.devices import DeviceRegistry
-from flight.executive.memory import Store
+from flight.executive.memory import Memory, Store
 from flight.executive.modes import Mode
 from flight.executive.rules import Action, Rule
-from flight.executive.run import fly_in_tasks
+from flight.executive.tasks import TaskBoard
 from flight.hal import DeviceEnvironment
 from flight.meter import NullMeter
 from flight.service import Service, command, every, registry
 from skyrack import files, logging, virtual
 from skyrack.clock import MissionClock
+from skyrack.disk import MemoryDisk
 from skyrack.satellite import load_constellation, load_satellite
 from skyrack.v1 import common_pb2, executive_pb2, options_pb2, power_pb2
 from skyrack.v1.executive_pb2 import MODE_BOOT, MODE_NOMINAL, MODE_SAFE, SERVICE_STATE_RUNNING
@@ -131,14 +132,19 @@ class Ground:
         return next(service for service in self.status.services if service.service == name)
 
 
+def memory_on(disk: MemoryDisk) -> Memory:
+    return Store(disk.mount().file("executive.json")).memory
+
+
 @asynccontextmanager
 async def flying(
     plan: Plan,
     rules: tuple[Rule, ...] = (LOW,),
-    store: Store | None = None,
+    disk: MemoryDisk | None = None,
     services: tuple[str, ...] = ("power", "laser"),
 ) -> AsyncIterator[Ground]:
     make_services(plan)
+    disk = disk or MemoryDisk()
     clock = MissionClock.starting_at(1e9)
     endpoints = Endpoints.inproc("sat")
     context = zmq.Context(1)
@@ -159,11 +165,12 @@ async def flying(
             meter=NullMeter(),
             services=("executive", *services),
             incarnation=next(count),
+            mount=disk.mount(),
         )
 
     ground = Ground(Bus("ground", endpoints, clock, 1, context), clock)
     await ground.bus.open()
-    task = asyncio.create_task(fly_in_tasks(make_context, rules, store), name="satellite")
+    task = asyncio.create_task(TaskBoard(make_context, rules).fly(), name="satellite")
     try:
         yield ground
     finally:
@@ -192,9 +199,9 @@ def test_boots_to_nominal_and_reports() -> None:
 def test_a_rule_brings_the_safe_mode_and_takes_the_racks_power() -> None:
     async def test() -> None:
         plan = Plan()
-        store = Store(None)
+        disk = MemoryDisk()
         nodes = [node.name for node in DESIGN.nodes]
-        async with flying(plan, store=store) as ground:
+        async with flying(plan, disk=disk) as ground:
             await ground.until(lambda: ground.mode == MODE_NOMINAL)
             plan.charge = 0.55
             await ground.until(lambda: ground.violations == ["yellow_low"], 3)
@@ -204,8 +211,8 @@ def test_a_rule_brings_the_safe_mode_and_takes_the_racks_power() -> None:
             assert ground.status.limit_violations_total == 1
             await ground.until(lambda: len(plan.switches) == len(nodes), 30)
             assert plan.switches == [(node, False) for node in nodes]
-        assert store.memory.last_mode is Mode.SAFE
-        async with flying(plan, store=store) as ground:
+        assert memory_on(disk).last_mode is Mode.SAFE
+        async with flying(plan, disk=disk) as ground:
             await ground.until(lambda: all(service.state == 2 for service in ground.status.services) and ground.mode)
             assert ground.mode == MODE_SAFE, "the mode is kept"
             assert ground.status.boots_total == 2
@@ -268,11 +275,11 @@ def test_the_ladder_of_an_essential_service() -> None:
     async def test() -> None:
         plan = Plan()
         plan.broken.add("power")
-        store = Store(None)
-        async with flying(plan, store=store) as ground:
+        disk = MemoryDisk()
+        async with flying(plan, disk=disk) as ground:
             await ground.until(lambda: ground.mode == MODE_SAFE, 60)
-            await ground.until(lambda: len(store.memory.reboots) == 3, 600)
-            await ground.until(lambda: store.memory.boots == 4 and ground.service("power").state == 4, 600)
+            await ground.until(lambda: len(memory_on(disk).reboots) == 3, 600)
+            await ground.until(lambda: memory_on(disk).boots == 4 and ground.service("power").state == 4, 600)
             starts = plan.starts["power"]
             await asyncio.sleep(600)
             assert plan.starts["power"] == starts, "it was left off"
@@ -315,8 +322,8 @@ def test_a_slow_boot_that_goes_on_is_no_failure() -> None:
 def test_limits_are_commanded_published_and_kept() -> None:
     async def test() -> None:
         plan = Plan()
-        store = Store(None)
-        async with flying(plan, store=store) as ground:
+        disk = MemoryDisk()
+        async with flying(plan, disk=disk) as ground:
             await ground.until(lambda: ground.mode == MODE_NOMINAL)
             limits = options_pb2.Limits(red_low=0.95)
             assert (await ground.send(executive_pb2.SetLimitsRequest(field=CHARGE, limits=limits))).ok
@@ -330,8 +337,8 @@ def test_limits_are_commanded_published_and_kept() -> None:
                 field="LaserStatus.terminals.received_power_watts", limits=options_pb2.Limits(red_high=1)
             )
             await ground.send(volts)
-        assert msgspec.to_builtins(store.memory.limits)[CHARGE] == {"red_low": 0.95}
-        async with flying(plan, store=store) as ground:
+        assert msgspec.to_builtins(memory_on(disk).limits)[CHARGE] == {"red_low": 0.95}
+        async with flying(plan, disk=disk) as ground:
             await ground.until(lambda: len(ground.overrides.overrides) > 0)
             assert CHARGE in [override.field for override in ground.overrides.overrides]
 

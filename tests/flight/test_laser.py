@@ -15,6 +15,7 @@ from flight.laser.link_budget import rate_bits_per_second, received_power_watts,
 from flight.laser.scan import spot, spots_in
 from flight.laser.switches import Switches
 from flight.laser.targets import choose, reachable
+from skyrack.disk import HostFile
 from skyrack.files import shipped
 from skyrack.orbits import OrbitPosition, distance, propagate, relay_satrecs, satellite_satrec
 from skyrack.satellite import ConstellationFile, Laser, load_constellation
@@ -255,9 +256,9 @@ def test_without_relays_there_is_no_target(constellation: ConstellationFile) -> 
 
 
 def test_a_disabled_terminal_stays_disabled_over_a_restart(tmp_path: Path) -> None:
-    Switches(tmp_path).set("laser-1", enabled=False)
-    assert not Switches(tmp_path).enabled("laser-1")
-    Switches(tmp_path).set("laser-1", enabled=True)
-    assert Switches(tmp_path).enabled("laser-1")
+    Switches(HostFile(tmp_path / "laser-disabled.json")).set("laser-1", enabled=False)
+    assert not Switches(HostFile(tmp_path / "laser-disabled.json")).enabled("laser-1")
+    Switches(HostFile(tmp_path / "laser-disabled.json")).set("laser-1", enabled=True)
+    assert Switches(HostFile(tmp_path / "laser-disabled.json")).enabled("laser-1")
     (tmp_path / "laser-disabled.json").write_text("nonsense")
-    assert Switches(tmp_path).enabled("laser-1")
+    assert Switches(HostFile(tmp_path / "laser-disabled.json")).enabled("laser-1")

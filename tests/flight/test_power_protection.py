@@ -13,6 +13,7 @@ from flight.power.protection import (
     Protection,
     ProtectionSettings,
 )
+from skyrack.disk import HostFile
 
 SETTINGS = ProtectionSettings(
     shed_state_of_charge_ratio=0.5, overdraw_persistence_seconds=10.0, maximum_discharge_watts=2500.0
@@ -128,17 +129,19 @@ def test_unknown_loads_and_second_trips_give_no_order() -> None:
 
 
 def test_trips_and_shed_loads_outlive_a_restart(tmp_path: Path) -> None:
-    bench, memory = Bench(), ProtectionMemory(tmp_path)
+    bench, memory = Bench(), ProtectionMemory(HostFile(tmp_path / "power.json"))
     assert memory.restore(bench.protection) == ""
     bench.run(0, 2, charge=0.45)
     bench.protection.trip("node-1", Cause.THERMAL)
     memory.keep(bench.protection)
     again = Protection(RATINGS)
-    assert ProtectionMemory(tmp_path).restore(again) == ""
+    assert ProtectionMemory(HostFile(tmp_path / "power.json")).restore(again) == ""
     assert again.tripped == {"node-1": Cause.THERMAL}
     assert again.shed == ["node-2"]
 
 
 def test_a_broken_memory_is_told_and_not_fatal(tmp_path: Path) -> None:
     (tmp_path / "power.json").write_text("{")
-    assert "power.json cannot be read" in ProtectionMemory(tmp_path).restore(Protection(RATINGS))
+    assert "power.json cannot be read" in ProtectionMemory(HostFile(tmp_path / "power.json")).restore(
+        Protection(RATINGS)
+    )

@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from skyrack.delivery.blocks.layout import DIGEST_BYTES, Layout
+from skyrack.disk import Shelf
 
 
 class Spool(Protocol):
@@ -44,8 +45,14 @@ class Spool(Protocol):
 class MemorySpool:
     """For the twin, which has no files; whole ones go to ``keep(sha256, content)``."""
 
-    def __init__(self, keep: Callable[[bytes, bytes], None], has: Callable[[bytes], bool]) -> None:
-        self._parts: dict[tuple[str, bytes], tuple[bytearray, bytearray]] = {}
+    def __init__(
+        self,
+        keep: Callable[[bytes, bytes], None],
+        has: Callable[[bytes], bool],
+        shelf: Shelf[dict[tuple[str, bytes], tuple[bytearray, bytearray]]] | None = None,
+    ) -> None:
+        self._shelf = shelf or Shelf({})
+        self._parts = self._shelf.content
         self._keep = keep
         self.has = has
 
@@ -60,7 +67,8 @@ class MemorySpool:
         return bytearray(self._part(source, layout)[1])
 
     def write(self, source: str, layout: Layout, index: int, data: bytes) -> None:
-        """Keep a block."""
+        """Keep a block. Raises ``OSError``."""
+        self._shelf.require_space()
         content, here = self._part(source, layout)
         content[layout.offset(index) : layout.offset(index) + len(data)] = data
         here[index] = 1
@@ -68,11 +76,11 @@ class MemorySpool:
     def finish(self, source: str, layout: Layout) -> bool:
         """Verify, and hand over."""
         content = bytes(self._part(source, layout)[0])
+        whole = hashlib.sha256(content).digest() == layout.sha256
+        if whole:
+            self._keep(layout.sha256, content)
         self.discard(source, layout.sha256)
-        if hashlib.sha256(content).digest() != layout.sha256:
-            return False
-        self._keep(layout.sha256, content)
-        return True
+        return whole
 
     def discard(self, source: str, sha256: bytes) -> None:
         """Drop it."""
