@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from flight.executive.sd_notify import Notifier
 from flight.executive.service import Executive
 from flight.executive.zygote import set_process_name
 from flight.service import run_until_stopped
-from skyrack.clock import MissionClock
+from skyrack.discipline import DisciplinedClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,11 +72,15 @@ def run_executive(board: Board, *, terminal: bool = False) -> int:
 
     async def main() -> None:
         nonlocal status
-        clock = MissionClock.from_file(paths.clock)
+        clock = DisciplinedClock.from_file(paths.clock)
+        following = asyncio.create_task(clock.follow(paths.clock), name="clock")
         process.start_log(board, paths, process.EXECUTIVE, clock, terminal=terminal)
         context = process.make_context(board, process.EXECUTIVE, clock, design)
-        if await fly(Executive(context, launcher, store_of(context), rules, notifier)):
-            status = REBOOT_EXIT_STATUS
+        try:
+            if await fly(Executive(context, launcher, store_of(context), rules, notifier)):
+                status = REBOOT_EXIT_STATUS
+        finally:
+            following.cancel()
 
     process.run_until_asked(main())
     return status
