@@ -15,9 +15,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from flight.hal import DeviceEnvironment
+
+if TYPE_CHECKING:
+    import gpiod
 
 T = TypeVar("T")
 
@@ -34,6 +37,7 @@ _GROUPS = {
     "/dev/ttyUSB": "dialout",
     "/dev/ttyACM": "dialout",
 }
+_MISSING = "{} needs the Python package {}, which is not installed: pip install 'skyrack[boards]'"
 _GONE = (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 
 
@@ -50,9 +54,23 @@ class I2cBus(Protocol):
 
 
 def _open_smbus(number: int) -> I2cBus:
-    from smbus2 import SMBus
-
+    try:
+        from smbus2 import SMBus
+    except ImportError:
+        raise ToldError(errno.ENOSYS, _MISSING.format("I2C", "smbus2")) from None
     return cast("I2cBus", SMBus(number))
+
+
+def _open_gpiod(path: str) -> gpiod.Chip:
+    try:
+        import gpiod
+    except ImportError:
+        raise ToldError(errno.ENOSYS, _MISSING.format("GPIO", "gpiod")) from None
+    return gpiod.Chip(path)
+
+
+class ToldError(OSError):
+    """An OSError whose ``strerror`` is a whole sentence already, with the remedy: who raised it knew more."""
 
 
 @dataclass
@@ -61,6 +79,7 @@ class Host:
 
     root: Path = Path("/")
     open_i2c: Callable[[int], I2cBus] = _open_smbus
+    open_gpio: Callable[[str], gpiod.Chip] = _open_gpiod
     _buses: dict[int, I2cBus] = field(default_factory=dict)
     _workers: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
     _overdue: dict[str, Future[object]] = field(default_factory=dict)
@@ -103,10 +122,6 @@ class Host:
             if not future.done():
                 self._overdue[bus] = cast("Future[object]", future)
             raise
-
-
-class ToldError(OSError):
-    """An OSError whose ``strerror`` is a whole sentence already, with the remedy: who raised it knew more."""
 
 
 def is_gone(error: OSError) -> bool:

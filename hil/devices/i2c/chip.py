@@ -25,6 +25,17 @@ _STUCK: Final = frozenset({errno.ETIMEDOUT, errno.EAGAIN})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.EBADF, errno.ESHUTDOWN})
 
+_SENTENCES: Final = {
+    _SILENT: "nothing answers as {where}; look at its supply, SDA, SCL and ground, and at its address pins "
+    "(skyrack hil scan lists what answers)",
+    _STUCK: "i2c-{bus} is stuck: something holds SDA or SCL low, so that the {where} cannot be reached; "
+    "switch the chips off and on, and look at the pull-up resistors",
+    _FORBIDDEN: "/dev/i2c-{bus} may not be opened: add this user to the group i2c and install the udev rules of "
+    "deploy/board/udev",
+    _GONE: "there is no bus /dev/i2c-{bus}: switch I2C on (Raspberry Pi: dtparam=i2c_arm=on), load the module i2c-dev, "
+    "or plug its adapter in",
+}
+
 # A transaction is two ioctls (address, transfer) of one descriptor that all drivers of a bus share.
 _locks: WeakKeyDictionary[I2cBus, threading.RLock] = WeakKeyDictionary()
 _locks_lock = threading.Lock()
@@ -90,29 +101,13 @@ class Chip:
             raise ChipFaultError(error.errno, self._meaning(error)) from error
 
     def _meaning(self, error: OSError) -> str:
-        code = error.errno
-        if code in _SILENT:
-            return (
-                f"nothing answers as {self.where}; look at its supply, SDA, SCL and ground, and at its address pins "
-                f"(skyrack hil scan lists what answers)"
-            )
-        if code in _STUCK:
-            return (
-                f"i2c-{self.bus} is stuck: something holds SDA or SCL low, so that the {self.where} cannot be reached; "
-                f"switch the chips off and on, and look at the pull-up resistors"
-            )
-        if code in _FORBIDDEN:
-            return (
-                f"/dev/i2c-{self.bus} may not be opened: add this user to the group i2c and install the udev rules of "
-                f"deploy/board/udev"
-            )
-        if code in _GONE:
-            return (
-                f"there is no bus /dev/i2c-{self.bus}: switch I2C on (Raspberry Pi: dtparam=i2c_arm=on), load the "
-                f"module i2c-dev, or plug its adapter in"
-            )
-        if code == errno.EBUSY:
+        if isinstance(error, ToldError):
+            return error.strerror or str(error)
+        if error.errno == errno.EBUSY:
             return self._claimed() or f"another driver holds 0x{self.address:02x} on i2c-{self.bus}"
+        for codes, sentence in _SENTENCES.items():
+            if error.errno in codes:
+                return sentence.format(where=self.where, bus=self.bus)
         return f"the {self.where} cannot be reached: {error}"
 
     def refuse_if_claimed(self) -> None:
