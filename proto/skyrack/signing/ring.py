@@ -34,6 +34,8 @@ class Right(StrEnum):
     """Submit and cancel jobs."""
     AUTHORITY = "authority"
     """Say which keys are believed."""
+    PROVISION = "provision"
+    """Vouch for boards: sign reports of their acceptance. Gives no say in orbit."""
 
 
 class VerificationError(Exception):
