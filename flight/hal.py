@@ -59,10 +59,15 @@ class BatteryState:
 
 @dataclass(frozen=True, slots=True)
 class OrbitFix:
-    """Position (m) and velocity (m/s), TEME of date."""
+    """Position (m) and velocity (m/s), TEME of date; when that was by the receiver's own time, where it tells it.
+
+    ``time_seconds`` is UTC in seconds since the Unix epoch, of mission time; the reading that carries a fix has the
+    time of this board's clock, which may be wrong.
+    """
 
     position_meters: Vector
     velocity_meters_per_second: Vector
+    time_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

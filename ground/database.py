@@ -46,15 +46,16 @@ def database_url(text: str) -> sqlalchemy.URL:
 class Database(GroupCommit[Connection]):
     """One database with one writer; what ``skyrack.storage.Storage`` promises.
 
-    ``target`` is an SQLite file, a PostgreSQL server's URL, or ``None``: in memory, where every call runs inline.
+    ``target`` is an SQLite file, a PostgreSQL server's URL, or ``None``: in memory, where every call runs inline;
+    ``session`` is for one in memory that outlives this object.
     """
 
-    def __init__(self, target: Path | str | None) -> None:
+    def __init__(self, target: Path | str | None, session: SqliteSession | None = None) -> None:
         writer: Session[Connection]
         reader: Session[Connection]
         if target is None:
             name = "memory"
-            writer = reader = SqliteSession(None, is_writer=True)
+            writer = reader = session or SqliteSession(None, is_writer=True)
         elif isinstance(target, Path):
             name = str(target)
             writer, reader = (SqliteSession(target, is_writer=is_writer) for is_writer in (True, False))

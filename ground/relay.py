@@ -88,7 +88,7 @@ class Relay:
     """``open`` it, ``run`` it until cancelled, ``close`` it.
 
     Without ``state_dir`` everything lives in memory, and settings are those of the twin. ``database`` is a file,
-    or the URL of a PostgreSQL server; without one, it is a file in ``state_dir``. ``new_id`` makes ids for
+    the URL of a PostgreSQL server, or an open one; without one, it is a file in ``state_dir``. ``new_id`` makes ids for
     what comes without one.
     """
 
@@ -103,7 +103,8 @@ class Relay:
         new_id: Callable[[], str],
         connector: Connector,
         state_dir: Path | None = None,
-        database: Path | str = "",
+        database: Path | str | Database = "",
+        vault: Vault | None = None,
         settings: GroundSettings | None = None,
         delivery: DeliverySettings | None = None,
         name: str = "ground",
@@ -116,8 +117,11 @@ class Relay:
         self.keyring_file: Path | None = None
         """Where the ring is kept; without one, in memory only."""
         self.picture = Picture(designs)
-        self.database = Database(database or (state_dir / "ground.db" if state_dir else None))
-        self.vault = Vault(state_dir / "files" if state_dir else None)
+        if isinstance(database, Database):
+            self.database = database
+        else:
+            self.database = Database(database or (state_dir / "ground.db" if state_dir else None))
+        self.vault = vault or Vault(state_dir / "files" if state_dir else None)
         self.counters = GroundCounters()
         self.run_times = RunTimes()
         self.changed = Pulse()

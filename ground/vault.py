@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -17,6 +18,8 @@ class Vault:
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._memory: dict[bytes, bytes] = {}
+        self.is_full = False
+        """In memory: whether nothing more fits, as on a full disk."""
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
 
@@ -28,6 +31,8 @@ class Vault:
         """
         sha256 = hashlib.sha256(content).digest()
         if self._directory is None:
+            if self.is_full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._memory[sha256] = content
             return sha256
         path = self._directory / sha256.hex()

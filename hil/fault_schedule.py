@@ -33,9 +33,9 @@ class FaultSchedule:
         self._effects = effects
         for fault in faults:
             if fault.needs not in effects.can:
-                kind = fault.__struct_config__.tag
                 can = ", ".join(sorted(effects.can))
-                raise UserError(f"fault {kind} of {fault.satellite}: this run has no {fault.needs}; it has {can}")
+                raise UserError(f"fault {fault.kind} of {fault.satellite}: this run has no {fault.needs}; it has {can}")
+            effects.check(fault)
             if isinstance(fault, PlantFault):
                 fault.end(effects)  # mends what is whole: finds names that are not there before anything begins
         self._due: list[tuple[float, int, Fault, Callable[[Effects], None]]] = []
@@ -85,6 +85,13 @@ class PlantEffects:
             raise UserError(f"fault: {error}") from None
 
     def kill(self, satellite: str, service: str) -> None:
+        """Not served here."""
+        raise NotImplementedError
+
+    def check(self, fault: Fault) -> None:
+        """Nothing more to check than that the plant has it."""
+
+    def cut_power(self, satellite: str, down_seconds: float) -> None:
         """Not served here."""
         raise NotImplementedError
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, get_args
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +24,23 @@ from skyrack import files
 from skyrack.satellite import Name, NotNegative, Positive, Ratio
 
 Need = Literal["plant", "links", "processes", "disks", "clocks"]
+Run = Literal["twin", "software", "bench"]
+"""Kinds of runs: in virtual time, as processes of this machine, with real boards and devices."""
+
+GROUND: Final = "ground"
+BROKER: Final = "broker"
+"""What stands for a satellite where a process or a disk on the ground is meant."""
+
+_REAL_DEVICES = "only on simulated devices: no software bends what a real one says"
+_REAL_WORLD = "only where what it strikes is simulated: no software stops a real one"
+_CLOCK = (
+    "a step of the time of day moves nobody before the machine starts anew: mission time hangs on its monotonic clock, "
+    "and a run must not change the clock of the machine"
+)
+
+
+def _unit(unit: str, description: str) -> Meta:
+    return Meta(description=description, extra={"unit": unit})
 
 
 class Effects(Protocol):
@@ -34,12 +51,24 @@ class Effects(Protocol):
         """Which needs this run serves."""
         ...
 
+    def check(self, fault: Fault) -> None:
+        """Before anything begins: raises UserError where what a fault is to strike is not there."""
+        ...
+
     def actuate(self, satellite: str, key: str, value: float) -> None:
         """Set one of the plant's fault keys."""
         ...
 
     def kill(self, satellite: str, service: str) -> None:
-        """Kill a flight service at once; satellite "ground" kills the ground, "broker" the broker."""
+        """Kill a flight service at once; satellite "ground" kills the ground, "broker" the broker.
+
+        Raises:
+            UserError: there is no such service.
+        """
+        ...
+
+    def cut_power(self, satellite: str, down_seconds: float) -> None:
+        """End all that runs on the satellite's boards at once, and start it again after so many mission seconds."""
         ...
 
     def fill_disk(self, satellite: str, *, full: bool) -> None:
@@ -55,15 +84,30 @@ class Effects(Protocol):
         ...
 
 
+Device = Annotated[str, _unit("", 'name of a device, such as "battery", "array", "gnss", "thermal.radiator"')]
+
+
 class _Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
-    satellite: Name
-    # From the beginning of the run, mission seconds.
-    at_seconds: NotNegative
-    # Absent: for good.
-    duration_seconds: Positive | None = None
+    satellite: Annotated[Name, _unit("", "whom it strikes")]
+    at_seconds: Annotated[NotNegative, _unit("s", "when it begins, from the beginning of the run, mission time")]
+    duration_seconds: Annotated[Positive | None, _unit("s", "how long it lasts, mission time; for good without")] = None
 
     lasts: ClassVar[bool] = True
     needs: ClassVar[Need] = "plant"
+    # Where it works with a restriction, or not at all, and why.
+    restricted: ClassVar[dict[Run, str]] = {}
+    refused: ClassVar[dict[Run, str]] = {}
+
+    @property
+    def kind(self) -> str:
+        """The catalogue's name of its kind."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def target(self) -> str:
+        """The device, load, laser, link or service that it strikes; empty where the kind says it all."""
+        parts = (getattr(self, name, "") for name in ("device", "load", "laser", "link", "service"))
+        return next((part for part in parts if part), "")
 
     def begin(self, effects: Effects) -> None:
         raise NotImplementedError
@@ -90,7 +134,8 @@ class PlantFault(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class SensorStuck(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-stuck"):
     """A device goes on reporting what it last reported."""
 
-    device: str
+    device: Device
+    restricted: ClassVar[dict[Run, str]] = {"bench": _REAL_DEVICES}
 
     def setting(self) -> tuple[str, float]:
         return f"fault.device.{self.device}.stuck", 1.0
@@ -99,8 +144,9 @@ class SensorStuck(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=T
 class SensorBias(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-bias"):
     """A device reports too much by ``bias``, in its own unit."""
 
-    device: str
-    bias: float
+    device: Device
+    bias: Annotated[float, _unit("of the device", "what it reports too much")]
+    restricted: ClassVar[dict[Run, str]] = {"bench": _REAL_DEVICES}
 
     def setting(self) -> tuple[str, float]:
         return f"fault.device.{self.device}.bias", self.bias
@@ -109,8 +155,9 @@ class SensorBias(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class SensorNoise(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-noise"):
     """A device's values scatter by ``sigma``, in its own unit."""
 
-    device: str
-    sigma: Positive
+    device: Device
+    sigma: Annotated[float, _unit("of the device", "standard deviation of the scatter"), Meta(gt=0)]
+    restricted: ClassVar[dict[Run, str]] = {"bench": _REAL_DEVICES}
 
     def setting(self) -> tuple[str, float]:
         return f"fault.device.{self.device}.noise", self.sigma
@@ -119,7 +166,8 @@ class SensorNoise(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=T
 class SensorSilent(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-silent"):
     """A device does not answer."""
 
-    device: str
+    device: Device
+    restricted: ClassVar[dict[Run, str]] = {"bench": _REAL_DEVICES}
 
     def setting(self) -> tuple[str, float]:
         return f"fault.device.{self.device}.silent", 1.0
@@ -128,8 +176,9 @@ class SensorSilent(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=
 class LoadShort(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="load-short"):
     """A load draws more than it should, while its switch is closed."""
 
-    load: Name
-    watts: Positive
+    load: Annotated[Name, _unit("", "a load, rack node or laser terminal")]
+    watts: Annotated[Positive, _unit("W", "what it draws on top of what it should")]
+    restricted: ClassVar[dict[Run, str]] = {"bench": _REAL_WORLD}
 
     def setting(self) -> tuple[str, float]:
         return f"fault.load.{self.load}.short_watts", self.watts
@@ -138,6 +187,8 @@ class LoadShort(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class PumpStop(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="pump-stop"):
     """The pump stands still, whatever duty it is given."""
 
+    restricted: ClassVar[dict[Run, str]] = {"bench": _REAL_WORLD}
+
     def setting(self) -> tuple[str, float]:
         return "fault.pump.stopped", 1.0
 
@@ -145,7 +196,7 @@ class PumpStop(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True
 class RadiatorLoss(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="radiator-loss"):
     """A part of the radiator no longer radiates."""
 
-    lost_ratio: Ratio
+    lost_ratio: Annotated[Ratio, _unit("1", "part of the area that is lost")]
 
     def setting(self) -> tuple[str, float]:
         return "fault.radiator.lost_ratio", self.lost_ratio
@@ -154,8 +205,9 @@ class RadiatorLoss(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=
 class LaserMispointing(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="laser-mispointing"):
     """A terminal looks beside where its gimbal says."""
 
-    laser: Name
-    offset_radians: float
+    laser: Annotated[Name, _unit("", "a laser terminal")]
+    offset_radians: Annotated[float, _unit("rad", "angle between where it looks and where its gimbal says")]
+    restricted: ClassVar[dict[Run, str]] = {"bench": _REAL_WORLD}
 
     def setting(self) -> tuple[str, float]:
         return f"fault.laser.{self.laser}.mispointing_radians", self.offset_radians
@@ -164,16 +216,16 @@ class LaserMispointing(PlantFault, frozen=True, forbid_unknown_fields=True, kw_o
 class LinkOutage(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="link-outage"):
     """A link is down, whatever the geometry."""
 
-    link: Literal["optical", "antenna"]
+    link: Annotated[Literal["optical", "antenna"], _unit("", "which link to the ground")]
 
     def setting(self) -> tuple[str, float]:
         return f"fault.link.{self.link}.outage", 1.0
 
 
 class ProcessKill(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="process-kill"):
-    """SIGKILL to a service; satellite "ground" or "broker" means those."""
+    """SIGKILL to a flight service, to the executive with all of them, or to "ground" or "broker" as satellite."""
 
-    service: str = ""
+    service: Annotated[str, _unit("", "a flight service; none for ground and broker")] = ""
     lasts: ClassVar[bool] = False
     needs: ClassVar[Need] = "processes"
 
@@ -181,10 +233,29 @@ class ProcessKill(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True,
         effects.kill(self.satellite, self.service)
 
 
+class Reboot(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="reboot"):
+    """The power of a satellite's computers is cut: flight services and rack nodes end at once, then all starts anew."""
+
+    down_seconds: Annotated[Positive, _unit("s", "until the first process runs again, mission time")] = 30.0
+    lasts: ClassVar[bool] = False
+    needs: ClassVar[Need] = "processes"
+    restricted: ClassVar[dict[Run, str]] = {
+        "software": "ends the processes; what the kernel has taken is written, as it is not when power is cut",
+        "bench": "ends the processes of the board; cut the board's supply for the rest",
+    }
+
+    def begin(self, effects: Effects) -> None:
+        effects.cut_power(self.satellite, self.down_seconds)
+
+
 class DiskFull(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="disk-full"):
-    """Nothing more fits on the satellite's disk."""
+    """Nothing more fits on the satellite's disk, or on that of "ground"."""
 
     needs: ClassVar[Need] = "disks"
+    restricted: ClassVar[dict[Run, str]] = {
+        "software": "files may not grow past a size (RLIMIT_FSIZE): writes fail as EFBIG, not as ENOSPC",
+        "bench": "files may not grow past a size (RLIMIT_FSIZE): writes fail as EFBIG, not as ENOSPC",
+    }
 
     def begin(self, effects: Effects) -> None:
         effects.fill_disk(self.satellite, full=True)
@@ -194,11 +265,12 @@ class DiskFull(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
 
 
 class ClockJump(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="clock-jump"):
-    """The host's time of day steps."""
+    """The time of day of the satellite's computer steps; its mission time follows when the computer starts next."""
 
-    seconds: float
+    seconds: Annotated[float, _unit("s", "by which it steps; below zero it steps back")]
     lasts: ClassVar[bool] = False
     needs: ClassVar[Need] = "clocks"
+    refused: ClassVar[dict[Run, str]] = {"software": _CLOCK, "bench": _CLOCK}
 
     def begin(self, effects: Effects) -> None:
         effects.jump_clock(self.satellite, self.seconds)
@@ -207,10 +279,13 @@ class ClockJump(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, t
 class BitFlip(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="bit-flip"):
     """Bits flip in what passes a link."""
 
-    link: Literal["optical", "antenna"] = "optical"
-    count: Annotated[int, Meta(ge=1)] = 1
+    link: Annotated[Literal["optical", "antenna"], _unit("", "which link to the ground")] = "optical"
+    count: Annotated[int, _unit("1", "so many of the next frames have a bit flipped"), Meta(ge=1)] = 1
     lasts: ClassVar[bool] = False
     needs: ClassVar[Need] = "links"
+    restricted: ClassVar[dict[Run, str]] = {
+        "twin": "in frames; what their transport adds is left whole",
+    }
 
     def begin(self, effects: Effects) -> None:
         effects.flip_bits(self.satellite, self.link, self.count)
@@ -227,10 +302,15 @@ Fault = (
     | LaserMispointing
     | LinkOutage
     | ProcessKill
+    | Reboot
     | DiskFull
     | ClockJump
     | BitFlip
 )
+
+
+KINDS: Final[dict[str, type[Fault]]] = {str(kind.__struct_config__.tag): kind for kind in get_args(Fault)}
+"""Kinds of faults by name."""
 
 
 class _FaultFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -252,12 +332,11 @@ def parse_faults(tables: Sequence[dict[str, Any]], source: Path | str) -> tuple[
     Raises:
         FileError: what does not add up, in one sentence.
     """
-    by_kind = {str(kind.__struct_config__.tag): kind for kind in get_args(Fault)}
     faults: list[Fault] = []
     for number, table in enumerate(tables):
         kind = table.get("kind")
-        if kind not in by_kind:
-            problem = f"is no kind of fault; {files.suggest(str(kind), by_kind)}"
+        if kind not in KINDS:
+            problem = f"is no kind of fault; {files.suggest(str(kind), KINDS)}"
             raise files.FileError(source, problem, key=f"faults[{number}].kind", value=kind)
-        faults.append(files.convert(table, by_kind[kind], f"{source}: faults[{number}]"))
+        faults.append(files.convert(table, KINDS[kind], f"{source}: faults[{number}]"))
     return tuple(faults)

@@ -22,6 +22,8 @@ class Memory(msgspec.Struct, forbid_unknown_fields=False):
     # The rack's load switches were opened by the safe mode, and are to be closed when it ends.
     rack_opened: bool = False
     violations: int = 0
+    # It was asked to end, and has: else power was lost, or it was killed.
+    ended_cleanly: bool = True
 
     @property
     def last_mode(self) -> Mode | None:

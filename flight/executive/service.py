@@ -77,11 +77,14 @@ class Executive(Service):
         self._heartbeat = Heartbeat(device, notifier or Notifier({}), self._is_well)
         self._boot: asyncio.Task[Any] | None = None
         self._most_up = 0
+        self._was_cut_off = False
 
     # Life.
 
     async def on_start(self) -> None:
         self._memory.boots += 1
+        self._was_cut_off = not self._memory.ended_cleanly
+        self._memory.ended_cleanly = False
         self._save()
         if self._store.problem:
             self.event("state_lost", Severity.SEVERITY_ERROR, self._store.problem)
@@ -101,6 +104,7 @@ class Executive(Service):
         self._heartbeat.notifier.stopping()
         await self.keeper.close(STOP_GRACE_SECONDS)
         self._heartbeat.close(disarm=not self.reboot_wanted)
+        self._memory.ended_cleanly = True
         self._save()
 
     def _is_well(self) -> bool:
@@ -130,6 +134,11 @@ class Executive(Service):
     def service_up(self, service: str) -> None:
         """It answered for the first time since its start."""
         self.event("service_up", Severity.SEVERITY_INFO, f"{service} answers", service=service)
+        if service == "gateway" and self._was_cut_off:
+            # Not at the start, when nobody listens yet.
+            self._was_cut_off = False
+            text = "the board lost its power, or the executive was killed: all services were started anew"
+            self.event("cut_off", Severity.SEVERITY_WARNING, text, boots=self._memory.boots)
         if not self.supervision.down:
             self._heartbeat.notifier.ready()
             self._change_mode(Cause.SERVICES_UP)

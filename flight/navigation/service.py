@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flight.hal import DeviceError, GnssReceiver
 from flight.navigation import messages
+from flight.navigation.clock_check import ClockMonitor
 from flight.navigation.forecast import Forecaster
 from flight.navigation.orbit import OrbitEstimate, estimate
 from flight.navigation.residual import Agreement, ResidualMonitor
@@ -28,6 +29,7 @@ class Navigation(Service):
         self._satrec = satellite_satrec(constellation, self.context.satellite)
         self._forecaster = Forecaster(self._satrec, constellation.stations, self.clock.now())
         self._monitor = ResidualMonitor(self.parameters_active.gnss_residual_limit_meters)
+        self._clock_monitor = ClockMonitor()
         self._sunlit: bool | None = None
         self._gnss: GnssReceiver | None = None
         try:
@@ -59,8 +61,12 @@ class Navigation(Service):
         fix = await self._gnss.read()
         if not fix.good:
             return
+        by_gnss = fix.value.time_seconds
+        if by_gnss is not None:
+            self._check_clock(fix.mission_time_seconds, by_gnss)
         try:
-            predicted = propagate(self._satrec, fix.mission_time_seconds)
+            # The orbit is judged at the receiver's own time: a wrong clock is not a wrong orbit.
+            predicted = propagate(self._satrec, fix.mission_time_seconds if by_gnss is None else by_gnss)
         except OrbitError:
             return
         changed = self._monitor.update(fix.value.position_meters, predicted.position_meters)
@@ -70,6 +76,15 @@ class Navigation(Service):
             self.event("gnss_disagrees", Severity.SEVERITY_WARNING, text, residual_meters=residual)
         elif changed is Agreement.REGAINED:
             self.event("gnss_agrees", Severity.SEVERITY_INFO, f"GNSS is {residual} m from the prediction again")
+
+    def _check_clock(self, clock_seconds: float, gnss_seconds: float) -> None:
+        changed = self._clock_monitor.update(clock_seconds, gnss_seconds)
+        ahead = self._clock_monitor.ahead_seconds
+        if changed is Agreement.LOST:
+            text = f"the clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} GNSS; set it and reboot"
+            self.event("clock_disagrees", Severity.SEVERITY_ERROR, text, ahead_seconds=round(ahead, 3))
+        elif changed is Agreement.REGAINED:
+            self.event("clock_agrees", Severity.SEVERITY_INFO, "the clock agrees with GNSS again")
 
     def _tell_eclipses(self, state: OrbitEstimate) -> None:
         sunlit = state.sunlit_ratio >= 1.0

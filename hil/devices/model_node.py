@@ -34,14 +34,24 @@ class _Run:
     run_seconds: float = 0.0
     energy_joules: float = 0.0
     report: WorkReport | None = None
+    power_lost: str = ""
+
+
+@dataclass(slots=True)
+class _Node:
+    """What a node goes on with while no driver looks."""
+
+    cap_watts: float
+    draw_watts: float
+    runs: dict[str, _Run] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Rack:
-    """What is in one satellite's rack: runs by node, and checkpoints by work."""
+    """What is in one satellite's rack: nodes by name, and checkpoints by work."""
 
     seed: int
-    runs: dict[str, dict[str, _Run]] = field(default_factory=dict)
+    nodes: dict[str, _Node] = field(default_factory=dict)
     checkpoints: dict[str, float] = field(default_factory=dict)
 
 
@@ -58,6 +68,16 @@ def _rack(environment: DeviceEnvironment) -> _Rack:
     return racks.setdefault(environment.satellite, _Rack(seed))
 
 
+def cut_power(plant: object, satellite: str) -> None:
+    """Everything that runs in a satellite's rack is lost at once, back to its last checkpoint."""
+    rack = _racks.get(plant, {}).get(satellite)
+    for name, node in rack.nodes.items() if rack is not None else ():
+        node.cap_watts = node.draw_watts = 0.0
+        for run in node.runs.values():
+            if run.report is None:
+                run.power_lost = f"{name} lost its power"
+
+
 class ModelRackNode:
     """See the module's docstring."""
 
@@ -68,17 +88,23 @@ class ModelRackNode:
         self._clock = environment.clock
         self._supply = Supply(name, environment)
         self._rack = _rack(environment)
-        self._runs = self._rack.runs.setdefault(name, {})
         self._checkpoint_seconds = checkpoint_seconds
-        self._cap_watts = ratings.peak_watts
-        self._draw_watts = ratings.idle_watts
+        known = self._rack.nodes.get(name)
+        self._node = known or _Node(ratings.peak_watts, ratings.idle_watts)
+        self._rack.nodes[name] = self._node
+        self._runs = self._node.runs
+        if known is not None and not known.cap_watts:
+            # It had lost its power, and is told no cap yet.
+            known.cap_watts = ratings.peak_watts
+            self._settle()
+            self._set_draw()
 
     async def read(self) -> Reading[NodeState]:
         """Draw, power, work that runs."""
         powered = self._settle()
         running = tuple(work_id for work_id, run in self._runs.items() if run.report is None)
-        draw = self._draw_watts if powered else 0.0
-        return Reading(NodeState(powered, draw, self._cap_watts, running), self._clock.now())
+        draw = self._node.draw_watts if powered else 0.0
+        return Reading(NodeState(powered, draw, self._node.cap_watts, running), self._clock.now())
 
     async def start(self, work: Work) -> None:
         """Begin, or adopt. Raises DeviceError when the node is off or runs something else."""
@@ -120,7 +146,7 @@ class ModelRackNode:
     async def set_power_cap(self, watts: float) -> None:
         """Draw at most this from now on."""
         self._settle()
-        self._cap_watts = max(self.idle_watts, min(self.peak_watts, watts))
+        self._node.cap_watts = max(self.idle_watts, min(self.peak_watts, watts))
         self._set_draw()
 
     async def close(self) -> None:
@@ -131,11 +157,12 @@ class ModelRackNode:
         powered = self._supply.is_closed()
         for run in self._runs.values():
             if run.report is None:
-                self._advance(run)
-                if run.report is None and not powered:
-                    lost = WorkReport(WorkState.LOST, reason=f"{self._name} lost its power")
+                if not run.power_lost:
+                    self._advance(run)
+                reason = run.power_lost or ("" if powered else f"{self._name} lost its power")
+                if run.report is None and reason:
                     run.done_seconds = run.saved_seconds
-                    self._end(run, lost)
+                    self._end(run, WorkReport(WorkState.LOST, reason=reason))
         return powered
 
     def _advance(self, run: _Run) -> None:
@@ -147,7 +174,7 @@ class ModelRackNode:
         speed = self._speed(run.work)
         used = min(elapsed, (run.total_seconds - run.done_seconds) / speed) if speed > 0 else elapsed
         run.run_seconds += used
-        run.energy_joules += used * self._draw_watts
+        run.energy_joules += used * self._node.draw_watts
         run.done_seconds = min(run.total_seconds, run.done_seconds + used * speed)
         if run.work.checkpoint:
             whole = run.done_seconds // self._checkpoint_seconds * self._checkpoint_seconds
@@ -177,12 +204,12 @@ class ModelRackNode:
 
     def _speed(self, work: Work) -> float:
         wanted = work.power_watts - self.idle_watts
-        return 1.0 if wanted <= 0 else min(1.0, max(0.0, (self._draw_watts - self.idle_watts) / wanted))
+        return 1.0 if wanted <= 0 else min(1.0, max(0.0, (self._node.draw_watts - self.idle_watts) / wanted))
 
     def _set_draw(self) -> None:
         wanted = max((run.work.power_watts for run in self._runs.values() if run.report is None), default=0.0)
-        self._draw_watts = max(self.idle_watts, min(wanted, self._cap_watts, self.peak_watts))
-        self._supply.tell_draw(self._draw_watts)
+        self._node.draw_watts = max(self.idle_watts, min(wanted, self._node.cap_watts, self.peak_watts))
+        self._supply.tell_draw(self._node.draw_watts)
 
 
 def rack_node(name: str, settings: Mapping[str, object], environment: DeviceEnvironment) -> ModelRackNode:

@@ -18,6 +18,7 @@ _BATTERY = ("battery.voltage_volts", "battery.current_amperes", "battery.celsius
 _ORBIT = (
     *(f"orbit.position_{axis}_meters" for axis in "xyz"),
     *(f"orbit.velocity_{axis}_meters_per_second" for axis in "xyz"),
+    "orbit.time_seconds",
 )
 _LASER = (
     "received_watts",
@@ -136,8 +137,8 @@ class SimulatedGnss:
         # A second between position and time stamp would be eight kilometres.
         sensed = i.sense_together(_ORBIT)
         x, y, z = (value + i.error() for value in sensed[:3])
-        u, v, w = (value + i.rng.gauss(0.0, 1e-3 * i.noise) for value in sensed[3:])
-        return OrbitFix((x, y, z), (u, v, w))
+        u, v, w = (value + i.rng.gauss(0.0, 1e-3 * i.noise) for value in sensed[3:6])
+        return OrbitFix((x, y, z), (u, v, w), sensed[6])
 
 
 class SimulatedLaser:

@@ -7,7 +7,8 @@ Sensors (truth; devices add their noise):
     load.<name>.watts, .closed      of loads, rack nodes and lasers
     heater.<name>.watts, .closed    pump.duty_ratio, pump.watts
     thermal.<node>.celsius          of cold-plate, loop, radiator, battery, array and rack nodes
-    orbit.position_{x,y,z}_meters, orbit.velocity_{x,y,z}_meters_per_second (TEME), orbit.sunlit_ratio
+    orbit.position_{x,y,z}_meters, orbit.velocity_{x,y,z}_meters_per_second (TEME),
+        orbit.sunlit_ratio, orbit.time_seconds (as GNSS tells it)
     laser.<name>.azimuth_radians, .elevation_radians, .received_watts, .error_azimuth_radians,
         .error_elevation_radians, .slewing, .transmitting
     link.{optical,antenna}.up, .rate_bits_per_second, .delay_seconds
@@ -38,6 +39,7 @@ from hil.plant.constants import STEFAN_BOLTZMANN, ZERO_CELSIUS
 from hil.plant.frames import Array
 from hil.plant.link import PlantKeyError
 from skyrack.backhaul import LinkState
+from skyrack.files import suggest
 
 if TYPE_CHECKING:
     from hil.plant.plant import Plant
@@ -68,6 +70,10 @@ class Ports:
         self._add_orbit()
         self._add_lasers()
         self._add_links()
+        named = {
+            key.rpartition(".")[0] for key in self.gauges if key.startswith(("load.", "heater.", "thermal.", "laser."))
+        }
+        self._devices = {"battery", "array", "gnss", "pump", "antenna", *named, *self._layout.design.devices}
 
     @classmethod
     def of(cls, plant: Plant, satellite: str, index: Mapping[str, int]) -> Ports:
@@ -94,6 +100,9 @@ class Ports:
     def actuate(self, key: str, value: float) -> None:
         """Set one actuator."""
         if key.startswith(DEVICE_FAULT):
+            device = key.removeprefix(DEVICE_FAULT).rpartition(".")[0]
+            if device not in self._devices:
+                raise PlantKeyError(f'{self._name} has no device "{device}"; {suggest(device, self._devices)}')
             self.device_faults[key.removeprefix(DEVICE_FAULT)] = value
             return
         try:
@@ -209,6 +218,7 @@ class Ports:
                 lambda part=part: orbit(part + 3)  # type: ignore[misc]
             )
         self.gauges["orbit.sunlit_ratio"] = lit
+        self.gauges["orbit.time_seconds"] = lambda: plant.time
 
     def _add_lasers(self) -> None:
         for row, terminal in enumerate(self._plant.terminals.terminals):

@@ -21,16 +21,20 @@ from flight.bus import Endpoints
 from flight.context import ServiceContext
 from flight.devices import DeviceRegistry
 from flight.executive.run import rules_for
-from flight.executive.tasks import TaskBoard
+from flight.executive.tasks import RESTART_SECONDS, TaskBoard
 from flight.hal import DeviceEnvironment
 from flight.meter import NullMeter
 from flight.process import EXECUTIVE, parameters_for, service_class
 from flight.recording import Recorder
 from ground.segment import SUBSCRIPTIONS, GroundSegment
-from hil.fault_schedule import FaultSchedule, PlantEffects
+from hil.fault_schedule import FaultSchedule
+from hil.faults import GROUND
 from hil.plant.local import LocalPlantLink
 from hil.plant.plant import Plant
 from hil.plant.runner import run_plant
+from hil.twin.clocks import ShiftedLink
+from hil.twin.effects import BitFlips, TwinEffects
+from hil.twin.ground_store import TwinGroundStore
 from skyrack.backhaul.memory import Impairments, MemoryHub, Way
 from skyrack.clock import MissionClock
 from skyrack.disk import MemoryDisk
@@ -44,9 +48,9 @@ if TYPE_CHECKING:
     from flight.bus.publisher import Tap
     from flight.executive.rules import Rule
     from hil.faults import Fault
+    from hil.plant.link import PlantLink
     from skyrack.satellite import ConstellationFile, SatelliteFile
 
-GROUND = "ground"
 LINKS = ("optical", "antenna")
 
 
@@ -122,22 +126,23 @@ class World:
         self.link = LocalPlantLink(self.plant)
         self.hub = MemoryHub(self._rng("hub"), self.settings.impairments)
         self.hub.filters.append(self._hash_frame)
-        self.ground = GroundSegment(
-            designs,
-            key=SigningKey.from_seed(seed, GROUND),
-            ring=seeded_ring(seed, designs),
-            clock=self.clock,
-            rng=self._rng(GROUND),
-            new_id=self._ids(GROUND),
-            connector=self.hub.connector(GROUND, SUBSCRIPTIONS),
-        )
+        self.bit_flips = BitFlips()
+        self._lives: Counter[tuple[str, ...]] = Counter()
+        self._ground_store = TwinGroundStore()
+        self._ground_ring = seeded_ring(seed, designs)
+        self.ground = self._make_ground()
+        """The ground as of now: one that is killed is followed by another on the same database."""
+        self._ground_run: asyncio.Task[None] | None = None
+        self._ground_killed = False
+        self.clock_offsets = dict.fromkeys(designs, 0.0)
+        """Seconds by which the time of day of each satellite's computer is ahead."""
+        self._clocks: dict[str, tuple[MissionClock, PlantLink]] = {}
         # One for each: a list of keys reaches every satellite in its own time.
         self._rings = {name: seeded_ring(seed, designs) for name in designs}
         self.boards: dict[str, TaskBoard] = {}
         """Of each satellite that flies."""
         self.disks = {name: MemoryDisk() for name in designs}
         """What each satellite's board keeps over its restarts."""
-        self._starts: Counter[tuple[str, str]] = Counter()
         self._zmq: zmq.Context[Any] = zmq.Context(io_threads=0)
         self._incarnations = itertools.count(1)
 
@@ -177,12 +182,64 @@ class World:
 
     def _start(self) -> list[asyncio.Task[None]]:
         # First what may be refused, while nothing has begun.
-        faults = FaultSchedule(self.settings.faults, self.clock.now(), PlantEffects(self.plant.actuate))
-        parts = {"plant": run_plant(self.plant, self.clock), GROUND: self.ground.run()}
+        faults = FaultSchedule(self.settings.faults, self.clock.now(), TwinEffects(self))
+        parts = {"plant": run_plant(self.plant, self.clock), GROUND: self._keep_ground()}
         parts |= {name: self._fly(name) for name in self.designs}
         if self.settings.faults:
             parts["faults"] = faults.run(self.clock)
         return [asyncio.create_task(part, name=name) for name, part in parts.items()]
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Services of every satellite."""
+        return (EXECUTIVE, *self.settings.services)
+
+    def kill_ground(self) -> None:
+        """End the ground as SIGKILL would; it is started again a moment later."""
+        if self._ground_run is not None and not self._ground_run.done():
+            self._ground_killed = True
+            self.hub.drop(GROUND)
+            self._ground_run.cancel()
+
+    def fill_ground(self, *, full: bool) -> None:
+        """Let nothing more fit on the ground's disk, or anything again."""
+        self._ground_store.fill(full=full)
+
+    def set_clock(self, satellite: str) -> None:
+        """The satellite's computer starts anew: its mission time is what its time of day says."""
+        offset = self.clock_offsets[satellite]
+        clock = MissionClock.starting_at(self.clock.now() + offset)
+        self._clocks[satellite] = (clock, ShiftedLink(self.link, offset)) if offset else (self.clock, self.link)
+
+    def _make_ground(self) -> GroundSegment:
+        seed = self.settings.seed
+        return GroundSegment(
+            self.designs,
+            key=SigningKey.from_seed(seed, GROUND),
+            ring=self._ground_ring,
+            clock=self.clock,
+            rng=self._rng(GROUND),
+            new_id=self._ids(GROUND),
+            connector=self.hub.connector(GROUND, SUBSCRIPTIONS),
+            database=self._ground_store.database(),
+            vault=self._ground_store.vault,
+        )
+
+    async def _keep_ground(self) -> None:
+        while True:
+            self._ground_killed = False
+            self._ground_run = asyncio.get_running_loop().create_task(self.ground.run(), name=GROUND)
+            try:
+                await asyncio.wait([self._ground_run])
+            except asyncio.CancelledError:
+                self._ground_run.cancel()
+                await asyncio.gather(self._ground_run, return_exceptions=True)
+                raise
+            if not self._ground_killed:
+                return self._ground_run.result()
+            await asyncio.sleep(RESTART_SECONDS)
+            self.ground = self._make_ground()
+            await self.ground.open()
 
     async def _fly(self, satellite: str) -> None:
         design = self.designs[satellite]
@@ -196,20 +253,19 @@ class World:
 
     def _context(self, satellite: str, service: str, endpoints: Endpoints) -> ServiceContext:
         design = self.designs[satellite]
-        # A service that is started again draws anew: ids must never come twice.
-        self._starts[satellite, service] += 1
-        life = str(self._starts[satellite, service])
-        rng = self._rng(satellite, service, life)
+        # The same devices in every life, built amiss as they are.
+        rng = self._rng(satellite, service)
+        clock, link = self._clocks.get(satellite, (self.clock, self.link))
         attachments: dict[str, object] = {
-            "plant": self.link,
+            "plant": link,
             "signing.key": SigningKey.from_seed(self.settings.seed, satellite),
             "signing.ring": self._rings[satellite],
-            **{f"backhaul.{link}": Way(self.hub, partial(self.plant.link, satellite, link)) for link in LINKS},
+            **{f"backhaul.{way}": self._way(satellite, way) for way in LINKS},
         }
         environment = DeviceEnvironment(
             satellite=satellite,
             design=design,
-            clock=self.clock,
+            clock=clock,
             rng=rng,
             state_dir=None,
             attachments=attachments,
@@ -218,21 +274,24 @@ class World:
             satellite=satellite,
             satellite_file=design,
             constellation=self.constellation,
-            clock=self.clock,
+            clock=clock,
             endpoints=endpoints,
             devices=DeviceRegistry(environment, design.devices, DRIVERS_OF_THE_TWIN),
             rng=rng,
             zmq_context=self._zmq,
             meter=NullMeter(),
             state_dir=None,
-            new_id=self._ids(satellite, service, life),
+            new_id=self._ids(satellite, service),
             parameters=parameters_for(design, service),
             attachments=attachments,
-            services=(EXECUTIVE, *self.settings.services),
+            services=self.services,
             incarnation=next(self._incarnations),
             taps=self._taps(satellite),
             mount=self.disks[satellite].mount(),
         )
+
+    def _way(self, satellite: str, link: str) -> Way:
+        return Way(self.hub, partial(self.plant.link, satellite, link), self.bit_flips.damage_of(satellite, link))
 
     def _taps(self, satellite: str) -> tuple[Tap, ...]:
         name = satellite.encode()
@@ -249,5 +308,8 @@ class World:
         return random.Random("/".join((str(self.settings.seed), *who)))
 
     def _ids(self, *who: str) -> Callable[[], str]:
-        rng = self._rng(*who, "ids")
+        # Whoever is started again draws anew: no id may come twice.
+        self._lives[who] += 1
+        life = () if self._lives[who] == 1 else (str(self._lives[who]),)
+        rng = self._rng(*who, "ids", *life)
         return lambda: rng.randbytes(16).hex()

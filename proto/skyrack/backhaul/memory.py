@@ -17,6 +17,9 @@ _QUEUED: Final = 2000
 
 _WIRE: Final = LinkState(up=True)
 
+Damage = Callable[[bytes], bytes]
+"""What a link does to a payload that passes it: nothing, mostly."""
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -24,10 +27,11 @@ class Way:
 
     hub: MemoryHub
     link: Callable[[], LinkState]
+    damage: Damage | None = None
 
     def connector(self, client: str, subscriptions: Sequence[str], will: Will | None = None) -> Connector:
         """Make sessions over this way."""
-        return self.hub.connector(client, subscriptions, will, self.link)
+        return self.hub.connector(client, subscriptions, will, self.link, self.damage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class _Client:
     subscriptions: tuple[tuple[str, ...], ...]
     will: Will | None
     link: Callable[[], LinkState]
+    damage: Damage | None = None
     waiting: deque[tuple[str, bytes]] = field(default_factory=deque)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     gone: str = ""
@@ -66,6 +71,7 @@ class _Client:
     receiving_until: float = 0.0
     down_polls: int = 0
     watch: asyncio.TimerHandle | None = None
+    life: int = 0
 
 
 class MemoryHub:
@@ -87,6 +93,8 @@ class MemoryHub:
         self._clients: dict[str, _Client] = {}
         self._retained: dict[str, bytes] = {}
         self._matches: dict[tuple[tuple[str, ...], str], bool] = {}
+        self._life = 0
+        self._down_until = -float("inf")
         self.counters = HubCounters()
         self.filters: list[Callable[[str, bytes], bytes | None]] = []
         """Each sees every message on its way, and may change or drop it (``None``): where faults are put in."""
@@ -97,6 +105,7 @@ class MemoryHub:
         subscriptions: Sequence[str],
         will: Will | None = None,
         link: Callable[[], LinkState] | None = None,
+        damage: Damage | None = None,
     ) -> Connector:
         """Make sessions for a client; without ``link`` it sits beside the broker. A new session ends the old one."""
         patterns = tuple(tuple(topic.split("/")) for topic in subscriptions)
@@ -106,7 +115,10 @@ class MemoryHub:
             state = link or (lambda: _WIRE)
             if not state().up:
                 raise BackhaulError(f"{client}: the link is down")
-            session = _Client(client, patterns, will, state)
+            if asyncio.get_running_loop().time() < self._down_until:
+                raise BackhaulError(f"{client}: the broker does not answer")
+            session = _Client(client, patterns, will, state, damage)
+            session.life = self._life
             old = self._clients.get(client)
             if old is not None:
                 self._end(old, "the client connected again")
@@ -120,7 +132,7 @@ class MemoryHub:
             finally:
                 if self._clients.get(client) is session:
                     del self._clients[client]
-                    if session.will and session.gone:
+                    if session.will and session.gone and session.life == self._life:
                         self._distribute(session.will.topic, session.will.payload, session.will.retain)
                 session.gone = session.gone or "closed"
                 if session.watch is not None:
@@ -134,6 +146,15 @@ class MemoryHub:
         if session is not None:
             self._end(session, "the connection broke")
 
+    def kill(self, down_seconds: float) -> None:
+        """Lose all that a broker in memory has, and refuse clients for so long: sessions, wills, what is on its way."""
+        self._life += 1
+        self._down_until = asyncio.get_running_loop().time() + down_seconds
+        for client in list(self._clients.values()):
+            client.waiting.clear()
+            self._end(client, "the broker went away")
+        self._retained.clear()
+
     def publish(self, sender: _Client, topic: str, payload: bytes, retain: bool) -> None:
         """Take a message from a session."""
         loop = asyncio.get_running_loop()
@@ -142,16 +163,18 @@ class MemoryHub:
         if not state.up:
             self.counters.blocked += 1
             return
+        if sender.damage is not None:
+            payload = sender.damage(payload)
         now = loop.time()
         sender.sending_until = max(now, sender.sending_until) + len(payload) * 8 / state.rate_bits_per_second
         at = sender.sending_until + state.delay_seconds
         if at <= now:
             self._distribute(topic, payload, retain)
         else:
-            loop.call_at(at, self._through, sender, topic, payload, retain)
+            loop.call_at(at, self._through, self._life, sender, topic, payload, retain)
 
-    def _through(self, sender: _Client, topic: str, payload: bytes, retain: bool) -> None:
-        if sender.link().up:
+    def _through(self, life: int, sender: _Client, topic: str, payload: bytes, retain: bool) -> None:
+        if life == self._life and sender.link().up:
             self._distribute(topic, payload, retain)
         else:
             self.counters.blocked += 1
@@ -182,6 +205,8 @@ class MemoryHub:
         if not state.up:
             self.counters.blocked += 1
             return
+        if client.damage is not None:
+            payload = client.damage(payload)
         now = loop.time()
         client.receiving_until = max(now, client.receiving_until) + len(payload) * 8 / state.rate_bits_per_second
         at = client.receiving_until + state.delay_seconds
