@@ -1,4 +1,4 @@
-"""``process.rack_node``: a rack node whose work runs as real processes of this host.
+"""``process.rack_node``: a rack node whose work runs as real processes of this host; what board nodes build on.
 
 What the node draws follows from what runs: idle watts, and up to the peak in proportion to the cores kept busy. A power
 cap is held by pausing the work for part of each fifth of a second. When the plant opens the node's switch, its
@@ -61,12 +61,13 @@ class ProcessRackNode:
         self._look()
         if not self._powered:
             raise DeviceError(f"{self._name} is switched off; close its load switch")
+        self._check_ready(work)
         busy = [work_id for work_id, other in self._works.items() if not other.ended]
         if busy:
             raise DeviceError(f"{self._name} runs {busy[0]}; a node runs one job at a time")
         if work.work_dir is None:
             raise DeviceError(f"{self._name}: {work.work_id} has no directory to run in")
-        duty = self._duty_ratio(work.cores)
+        duty = self._duty_to_begin(work.cores)
         try:
             self._works[work.work_id] = ProcessWork.begin(
                 self._base / work.work_id, work, self._clock.rate, self._hide, duty
@@ -96,9 +97,8 @@ class ProcessRackNode:
     async def set_power_cap(self, watts: float) -> None:
         """Draw at most this from now on."""
         self._cap_watts = max(self.idle_watts, min(self.peak_watts, watts))
-        for work in self._works.values():
-            if not work.ended:
-                work.control(duty_ratio=self._duty_ratio(work.meter.cores))
+        for work in self._running():
+            work.control(duty_ratio=self._duty_ratio(work.meter.cores))
         self._look()
 
     async def close(self) -> None:
@@ -109,6 +109,9 @@ class ProcessRackNode:
                 await self._watch
         for work in self._works.values():
             work.keep()
+
+    def _check_ready(self, work: Work) -> None:
+        """Raise DeviceError when the node may not begin this now."""
 
     def _find(self) -> None:
         for directory in sorted(self._base.iterdir()) if self._base.is_dir() else ():
@@ -134,11 +137,10 @@ class ProcessRackNode:
         if self._powered and not powered:
             self._cut_all(f"{self._name} lost its power")
         self._powered = powered
-        running = [work for work in self._works.values() if not work.ended]
+        running = self._running()
         for work in running:
             self._follow(work)
-        busy = sum(work.busy_cores for work in running if not work.ended)
-        self._draw_watts = self._ratings.draw_watts(busy, self._cap_watts)
+        self._draw_watts = self._drawn(sum(work.busy_cores for work in running if not work.ended))
         if powered:
             self._supply.tell_draw(self._draw_watts)
         now = asyncio.get_running_loop().time()
@@ -151,17 +153,27 @@ class ProcessRackNode:
         supervised = work.is_supervised()
         status = work.look()
         if status is not None:
-            work.count(status, self._ratings.draw_watts(work.measure(status), self._cap_watts))
+            work.count(status, self._drawn(work.measure(status)))
         if work.ended:
             work.keep()
         elif not supervised:
             work.cut("its supervisor was killed; nothing of it was left running")
 
+    def _running(self) -> list[ProcessWork]:
+        return [work for work in self._works.values() if not work.ended]
+
+    def _drawn(self, busy_cores: float) -> float:
+        """Draw of the node with so many cores busy, W."""
+        return self._ratings.draw_watts(busy_cores, self._cap_watts)
+
     def _cut_all(self, reason: str) -> None:
-        for work in self._works.values():
-            if not work.ended:
-                work.look()
-                work.cut(reason)
+        for work in self._running():
+            work.look()
+            work.cut(reason)
+
+    def _duty_to_begin(self, cores: int) -> float:
+        """Duty of work that is about to begin on so many cores."""
+        return self._duty_ratio(cores)
 
     def _duty_ratio(self, cores: int) -> float:
         """Part of the time that work on so many cores may run under the cap."""
