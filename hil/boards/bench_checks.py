@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flight.devices import driver_names
 from flight.thermal.network import COMMON_NODES
-from hil.boards.address import parse_address
+from hil.boards.address import LOCAL, parse_address
 from hil.boards.file import BenchBoard, BenchFile, BenchInstrument, Guard
 from hil.boards.parts import (
     FIRST_ADDRESS,
@@ -103,6 +103,9 @@ def _check_board(board: BenchBoard, designs: Mapping[str, SatelliteFile], refuse
     _check_seats(where, board, refuse)
     for index, guard in enumerate(board.guards):
         _check_guard(f"{where}.guards[{index}]", guard, board.devices, refuse)
+        if guard.action == "power-off" and board.address == LOCAL:
+            problem = "would power this computer off; stop-work, throttle or open-load can be had here"
+            raise refuse(f"{where}.guards[{index}].action", guard.action, problem)
 
 
 def _check_device(where: str, name: str, device: Device, known: Collection[str], refuse: Refuse) -> None:
@@ -189,12 +192,16 @@ def _check_action(where: str, guard: Guard, devices: Mapping[str, Device], refus
         if guard.load:
             raise refuse(f"{where}.load", guard.load, 'is for action = "open-load" only; leave it out')
         return
-    switches = [name for name, part in parts.items() if part in {Part.SWITCH, None}]
+    # What flight software asks for is held by it: a line of GPIO has one owner.
+    own = [name for name, part in parts.items() if part in {Part.SWITCH, None} and name.startswith("switch.")]
     if guard.load not in devices:
-        problem = f"must be the load switch that is opened; {suggest(guard.load, switches)}"
+        problem = f"must be the switch that is opened; {suggest(guard.load, own)}"
         raise refuse(f"{where}.load", guard.load, problem)
-    if guard.load not in switches:
-        raise refuse(f"{where}.load", guard.load, f"that is no load switch; {suggest(guard.load, switches)}")
+    if guard.load not in own:
+        problem = (
+            'must be a switch of the guard\'s own, in series, such as "switch.cut-off": flight software holds others'
+        )
+        raise refuse(f"{where}.load", guard.load, problem)
 
 
 def _check_instrument(instrument: BenchInstrument, designs: Mapping[str, SatelliteFile], refuse: Refuse) -> None:

@@ -24,7 +24,7 @@ from msgspec import Meta
 
 from hil.boards.address import LOCAL
 from skyrack import files
-from skyrack.satellite import ConstellationFile, Device, Name, Positive, SatelliteFile, load_constellation
+from skyrack.satellite import ConstellationFile, Device, Name, NotNegative, Positive, SatelliteFile, load_constellation
 
 Kind = Literal["computer", "raspberry-pi", "jetson"]
 Action = Literal["throttle", "stop-work", "open-load", "power-off"]
@@ -34,14 +34,17 @@ class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """A limit at which the bench protects a board, whatever the software under test does.
 
     ``device`` is a meter or thermometer of the board, read as it is, without the scale. ``load`` is the device
-    ("load.gateway-radio", "switch.rail") that an ``open-load`` opens. Out of its limits for ``for_seconds``, or silent
-    for so long, a guard acts, and holds until a person clears it.
+    ("switch.rail") that an ``open-load`` opens: one of its own, since flight software holds those of the satellite. Out
+    of its limits for ``for_seconds`` a guard acts, and holds until a person clears it; a reading that comes back inside
+    ends the count when it is inside by ``hysteresis``. A guard whose device gives no good reading for ten times as long
+    acts too.
     """
 
     device: str
     high: float | None = None
     low: float | None = None
     for_seconds: Positive = 3.0
+    hysteresis: NotNegative = 0.0
     action: Action
     load: str = ""
 

@@ -67,10 +67,11 @@ PARTS: Mapping[str, Part] = {
     "process.rack_node": Part.NODE,
     "model.rack_node": Part.NODE,
     "board.rack_node": Part.NODE,
+    "remote.rack_node": Part.NODE,
     "board.cpu_meter": Part.METER,
     "linux.hwmon_power": Part.METER,
     "linux.hwmon_temperature": Part.THERMOMETER,
-    "linux.hwmon_fan": Part.SPEED,
+    "linux.hwmon_fan": Part.PUMP,
     "linux.thermal_zone": Part.THERMOMETER,
     "linux.powercap": Part.METER,
     "linux.powercap_limit": Part.THROTTLE,
@@ -103,8 +104,8 @@ PARTS: Mapping[str, Part] = {
 
 # What the satellite feels of these is watts: they count in the satellite's, by the board's scale.
 SCALED_KINDS = frozenset({"load", "node", "array", "battery"})
-# What is simulated counts in the satellite's watts already.
-UNSCALED_ROOMS = ("simulated.", "process.", "model.")
+# What is simulated counts in the satellite's watts already; a node that is elsewhere says itself what it draws.
+UNSCALED_ROOMS = ("simulated.", "process.", "model.", "remote.")
 
 # Settings that name another device of the board, and what that must be.
 REFERENCES: Mapping[str, frozenset[Part]] = {

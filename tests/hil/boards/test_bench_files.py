@@ -40,6 +40,10 @@ driver = "linux.cpufreq"
 driver = "gpio.load_switch"
 settings = { line = 17 }
 
+[boards.devices."switch.cut-off"]
+driver = "gpio.load_switch"
+settings = { line = 27 }
+
 [boards.devices."node.node-1"]
 driver = "board.rack_node"
 settings = { meter = "meter.board", throttle = "throttle.cpu" }
@@ -53,7 +57,7 @@ action = "throttle"
 device = "meter.board"
 high = 15
 action = "open-load"
-load = "load.gateway-radio"
+load = "switch.cut-off"
 
 [limits.sat-1]
 "ThermalStatus.chip_maximum_celsius" = { yellow_high = 70, red_high = 80 }
@@ -118,13 +122,15 @@ SECOND = '\n[[boards]]\nname = "pi-1"\nsatellite = "sat-1"\n'
         ("address = 0x40", 'address = 0x40, quantity = "current"', ("quantity", '"power"', "sensor.board")),
         ('device = "sensor.case"', 'device = "sensor.cse"', ("boards.pi-1.guards[0].device", '"sensor.case"?')),
         ('device = "sensor.case"', 'device = "throttle.cpu"', ("guards[0].device", "a throttle")),
+        ("line = 27", "line = 17", ("switch.cut-off", "line 17 of gpiochip0", "load.gateway-radio")),
         ("high = 70\n", "", ("guards[0]", "high, low")),
         ("high = 70\n", "high = 70\nlow = 80\n", ("guards[0].low", "80", "high = 70")),
         ('"open-load"', '"open"', ("boards[0].guards[1].action", "open-load")),
-        ('load = "load.gateway-radio"', "", ("guards[1].load", "load.gateway-radio")),
-        ('load = "load.gateway-radio"', 'load = "meter.board"', ("guards[1].load", "no load switch")),
+        ('load = "switch.cut-off"', "", ("guards[1].load", "switch.cut-off")),
+        ('load = "switch.cut-off"', 'load = "meter.board"', ("guards[1].load", "of the guard's own")),
+        ('load = "switch.cut-off"', 'load = "load.gateway-radio"', ("guards[1].load", "flight software holds")),
         ('action = "throttle"', 'action = "throttle"\nload = "x"', ("guards[0].load", "leave it out")),
-        ('"throttle.cpu"]\ndriver = "linux.cpufreq"', '"sensor.b"]\ndriver = "linux.hwmon_fan"', ("throttle.cpu",)),
+        ('"throttle.cpu"]\ndriver = "linux.cpufreq"', '"sensor.b"]\ndriver = "linux.one_wire"', ("throttle.cpu",)),
         ("[limits.sat-1]", "[limits.sat-7]", ("limits.sat-7", '"sat-1"?')),
         ("chip_maximum_celsius", "chip_max_celsius", ("limits.sat-1", "chip_max_celsius", "chip_maximum_celsius")),
         ("yellow_high = 70", "yellow_high = 90", ("limits.sat-1", "ThermalStatus")),
@@ -152,6 +158,13 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, wrong: str, right: str, words
     assert "mine.toml" in sentence
     assert "\n" not in sentence
     assert [word for word in words if word not in sentence] == [], sentence
+
+
+def test_a_guard_never_powers_the_bench_computer_off(tmp_path: Path) -> None:
+    away = BENCH.replace('action = "throttle"', 'action = "power-off"')
+    assert load(tmp_path, away) == ""
+    here = away.replace('address = "ssh://skyrack@pi-1.local"', 'address = "local"')
+    assert "would power this computer off" in load(tmp_path, here)
 
 
 def test_two_channels_of_one_chip_share_its_address(tmp_path: Path) -> None:
