@@ -1,9 +1,11 @@
 """A measured number: calibration, plausible span, and what is said when a reading is absurd, stuck, late or gone.
 
-A driver gives :class:`Gauge` a ``sample``: a plain function that measures once, in the unit of the device, and raises
-OSError when it cannot, or ValueError when what it got is no number. A fast one, a file of sysfs that is kept open, is
-called where the reading is asked for (until it was late once); a slow one names its ``bus`` and is done by that bus's
-thread.
+A driver gives :class:`Gauge` a ``sample``: a plain function that measures once, in the unit of the device. It raises
+OSError when it cannot, ValueError when what it got is no number, and DeviceError with a sentence of its own when the
+device is gone. NaN says that there is no value yet: it takes two looks at a counter to know watts.
+
+A fast sample, a file of sysfs that is kept open, is called where the reading is asked for (until it was late once); a
+slow one names its ``bus`` and is done by that bus's thread.
 
 Common settings of every gauge:
 
@@ -93,7 +95,7 @@ class Gauge:
             self._judge(sample())
         except OSError as error:
             raise DeviceError(f"{name}: {explain(error)}") from error
-        except ValueError as error:
+        except (ValueError, DeviceError) as error:
             raise DeviceError(f"{name}: {error}") from error
 
     async def read(self) -> Reading[float]:
@@ -107,7 +109,7 @@ class Gauge:
         began = self._now()
         try:
             raw = self._sample()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, DeviceError) as error:
             return self._failed(error)
         now = self._now()
         if now - began > self._timeout * self._rate:
@@ -134,14 +136,16 @@ class Gauge:
         except TimeoutError as error:
             # The kernel's ETIMEDOUT is a TimeoutError with a number: the bus said so. Without one it is ours.
             return self._too_late() if error.errno is None else self._failed(error)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, DeviceError) as error:
             return self._failed(error)
         return self._judge(raw)
 
     def _judge(self, raw: float) -> Reading[float]:
         now = self._now()
         value = raw * self.gain + self.offset
-        if not self.low <= value <= self.high:  # NaN too
+        if math.isnan(raw):
+            return self._stale(f"{self.name}: there is no value yet; it takes a moment")
+        if not self.low <= value <= self.high:
             span = f"{self.low:g} to {self.high:g} {self.unit}"
             return self._stale(f"{self.name}: {value:g} {self.unit} is absurd, it must be {span}; look at its wiring")
         if raw != self._raw:
@@ -153,11 +157,11 @@ class Gauge:
         self._last_at = now
         return Reading(value, now)
 
-    def _failed(self, error: OSError | ValueError) -> Reading[float]:
-        if isinstance(error, OSError):
-            quality = Quality.ABSENT if is_gone(error) else Quality.STALE
-            return Reading(self._last, self._last_at, quality, f"{self.name}: {explain(error)}")
-        return self._stale(f"{self.name}: {error}")
+    def _failed(self, error: OSError | ValueError | DeviceError) -> Reading[float]:
+        gone = is_gone(error) if isinstance(error, OSError) else isinstance(error, DeviceError)
+        reason = explain(error) if isinstance(error, OSError) else str(error)
+        quality = Quality.ABSENT if gone else Quality.STALE
+        return Reading(self._last, self._last_at, quality, f"{self.name}: {reason}")
 
     def _too_late(self) -> Reading[float]:
         return self._stale(f"{self.name}: no answer within {self._timeout:g} s; its bus is held up, or it is broken")

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from hil.devices.host import Host
 from hil.plant.plant import Plant
 from skyrack import files
 from skyrack.satellite import ConstellationFile, SatelliteFile, load_constellation
 
 MakePlant = Callable[..., Plant]
+PlantTree = Callable[[str], Host]
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +40,21 @@ def make_plant(demo: tuple[ConstellationFile, dict[str, SatelliteFile]]) -> Make
         return Plant(constellation, changed, rng=seed)
 
     return make
+
+
+@pytest.fixture
+def plant_tree(tmp_path: Path) -> PlantTree:
+    """Writes a board of tests/hil/trees below the test's directory; the host that has it for its root."""
+
+    def plant(name: str) -> Host:
+        tree = tomllib.loads((Path(__file__).parent / "trees" / f"{name}.toml").read_text(encoding="utf-8"))
+        for directory, files in tree["directories"].items():
+            path = tmp_path / directory.lstrip("/")
+            path.mkdir(parents=True, exist_ok=True)
+            for file, content in files.items():
+                (path / file).write_text(content if content.endswith(("\n", "\0")) else f"{content}\n")
+        for link, target in tree.get("links", {}).items():
+            (tmp_path / link.lstrip("/")).symlink_to(tmp_path / target.lstrip("/"))
+        return Host(root=tmp_path)
+
+    return plant

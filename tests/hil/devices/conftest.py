@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,3 +45,18 @@ def environment(clock: HandClock, host: Host) -> DeviceEnvironment:
         state_dir=None,
         attachments=attach(host),
     )
+
+
+@pytest.fixture
+def deny(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Takes the permission to open a file, from root too, whom no mode of a file would stop."""
+    denied: set[Path] = set()
+    real_open = os.open
+
+    def guarded(path: Path | str, flags: int, mode: int = 0o777, **options: int) -> int:
+        if Path(path) in denied:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real_open(path, flags, mode, **options)
+
+    monkeypatch.setattr(os, "open", guarded)
+    return denied.add
