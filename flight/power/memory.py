@@ -1,4 +1,4 @@
-"""What protection must remember over a restart: which loads are tripped and shed."""
+"""What protection must remember over a restart: which loads are tripped and shed, and which are meant to be on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from skyrack.disk import KeptFile
 class _State(msgspec.Struct, forbid_unknown_fields=True):
     tripped: dict[str, Cause] = msgspec.field(default_factory=dict)
     shed: list[str] = msgspec.field(default_factory=list)
+    meant: list[str] = msgspec.field(default_factory=list)
 
 
 class ProtectionMemory:
@@ -29,7 +30,7 @@ class ProtectionMemory:
             state = msgspec.json.decode(kept, type=_State)
         except (OSError, msgspec.DecodeError) as error:
             return f"{self._file} cannot be read ({error}); loads that were tripped or shed are forgotten"
-        protection.restore(state.tripped, state.shed)
+        protection.restore(state.tripped, state.shed, state.meant)
         self._kept = state
         return ""
 
@@ -39,8 +40,8 @@ class ProtectionMemory:
         Raises:
             OSError: the file cannot be written; it is tried again when this is called again.
         """
-        if protection.tripped == self._kept.tripped and protection.shed == self._kept.shed:
+        state = _State(dict(protection.tripped), list(protection.shed), sorted(protection.fallen.meant))
+        if state == self._kept:
             return
-        state = _State(dict(protection.tripped), list(protection.shed))
         self._file.replace(msgspec.json.encode(state))
         self._kept = state

@@ -2,8 +2,10 @@
 
 Three reasons trip a load: it draws more than its rating for a time; thermal protection names it; the battery gives
 more than it may for a time, and the load has the lowest priority of those that are on. A trip holds until a person
-resets it. When the battery is low, loads are shed one after the other, lowest priority first; a shed load comes back
-when the battery has recovered well over the threshold, highest priority first.
+resets it, but for loads by which the satellite is heard: those are tried again after some minutes, as long as it takes
+(a retriggerable latching current limiter in the words of ECSS-E-ST-20-20C). When the battery is low, loads are shed one
+after the other, lowest priority first; a shed load comes back when the battery has recovered well over the threshold,
+highest priority first. Switches that fell open by themselves are closed again (:mod:`flight.power.fallen`).
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from flight.power.fallen import FallenSwitches
+
 _OVERDRAW_RATIO = 1.05
 _OVERDRAW_WATTS = 2.0
 _SHED_PAUSE_SECONDS = 5.0
 _RESTORE_PAUSE_SECONDS = 30.0
 _RESTORE_MARGIN_RATIO = 0.05
+_RETRY_SECONDS = 300.0
 
 
 class Cause(Enum):
@@ -28,16 +33,20 @@ class Cause(Enum):
     LOW_CHARGE = "battery is low"
     BUS_OVERLOAD = "battery gives more than it may"
     RECOVERED = "battery has recovered"
+    BROWN_OUT = "pulls the bus down"
+    FELL_OPEN = "its switch fell open"
+    RETRIED = "is tried again, for it is needed to be heard"
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRating:
-    """A load behind a switch; lower priority is shed first, 0 never."""
+    """A load behind a switch; lower priority is shed first, 0 never. ``is_retried``: not tripped for good."""
 
     name: str
     watts: float
     priority: int
     sheddable: bool
+    is_retried: bool = False
 
 
 class LoadReading(NamedTuple):
@@ -77,8 +86,13 @@ class Protection:
         self._over_since: dict[str, float] = {}
         self._overload_since: float | None = None
         self._next_step = float("-inf")
+        self._retry_at: dict[str, float] = {}
         self.tripped: dict[str, Cause] = {}
         self.shed: list[str] = []
+        # Priority 0 is never shed: it comes first.
+        self.fallen = FallenSwitches([r.name for r in sorted(ratings, key=lambda r: (r.priority > 0, -r.priority))])
+        self.fell: tuple[str, ...] = ()
+        """Loads whose switches were found fallen open in the last step."""
 
     def is_held_open(self, load: str) -> bool:
         """Whether protection keeps this load's switch open."""
@@ -94,12 +108,15 @@ class Protection:
     def reset(self, load: str) -> bool:
         """Forget a trip; the load stays off until somebody closes its switch. False when it was not tripped."""
         self._over_since.pop(load, None)
+        if load in self.tripped:
+            self.fallen.mean(load, closed=False)
         return self.tripped.pop(load, None) is not None
 
-    def restore(self, tripped: Mapping[str, Cause], shed: Sequence[str]) -> None:
+    def restore(self, tripped: Mapping[str, Cause], shed: Sequence[str], meant: Sequence[str] = ()) -> None:
         """Take up what was known before a restart; loads that are no more are left out."""
         self.tripped = {load: cause for load, cause in tripped.items() if load in self._ratings}
         self.shed = [load for load in shed if load in self._ratings]
+        self.fallen.meant = {load for load in meant if load in self._ratings}
 
     def step(
         self,
@@ -121,7 +138,32 @@ class Protection:
         order = self._shed_or_restore(now, loads, battery_watts, state_of_charge_ratio, settings)
         if order is not None:
             orders.append(order)
+        is_low = state_of_charge_ratio is not None and state_of_charge_ratio < settings.shed_state_of_charge_ratio
+        orders += self._retry(now)
+        orders += self._close_fallen(now, loads, may_close=not is_low)
         return orders
+
+    def _retry(self, now: float) -> list[Order]:
+        """Power again what the satellite is heard by; should it still draw too much, it is tripped again."""
+        orders = []
+        for load, cause in list(self.tripped.items()):
+            if not self._ratings[load].is_retried or cause is Cause.THERMAL:
+                continue
+            if now >= self._retry_at.setdefault(load, now + _RETRY_SECONDS):
+                self.tripped.pop(load)
+                self._over_since.pop(load, None)
+                orders.append(Order(load, closed=True, cause=Cause.RETRIED))
+        self._retry_at = {load: at for load, at in self._retry_at.items() if load in self.tripped}
+        return orders
+
+    def _close_fallen(self, now: float, loads: Mapping[str, LoadReading], *, may_close: bool) -> list[Order]:
+        closed = {name: reading.closed for name, reading in loads.items() if reading.fresh}
+        step = self.fallen.step(now, closed, self.is_held_open, may_close=may_close)
+        self.fell = step.fell
+        if step.guilty:
+            order = self.trip(step.guilty, Cause.BROWN_OUT)
+            return [] if order is None else [order]
+        return [Order(step.close, closed=True, cause=Cause.FELL_OPEN)] if step.close else []
 
     def _check_overdraw(
         self, now: float, name: str, reading: LoadReading, settings: ProtectionSettings

@@ -71,6 +71,10 @@ class PowerManager(Service):
         orders = self._protection.step(
             now, readings.loads, self._estimator.power_watts, charge, self._protection_settings
         )
+        if self._protection.fell:
+            fell = ", ".join(self._protection.fell)
+            text = f"switches fell open by themselves: {fell}; they are closed again one by one"
+            self.event("switches_fell_open", Severity.SEVERITY_ERROR, text, loads=fell)
         for order in orders:
             await self._obey(order)
         if orders:
@@ -134,6 +138,7 @@ class PowerManager(Service):
             return CommandResult(reason=f"{request.load} is held open by protection: {cause.value}; {remedy}")
         if not request.closed and rating.priority == 0:
             return CommandResult(reason=f"{request.load} has priority 0 and is never switched off")
+        self._protection.fallen.mean(request.load, closed=request.closed)
         await self._meters.switches[request.load].set_closed(request.closed)
         verb = "closed" if request.closed else "opened"
         self.event("switch_" + verb, Severity.SEVERITY_INFO, f"switch of {request.load} {verb}", load=request.load)

@@ -145,3 +145,93 @@ def test_a_broken_memory_is_told_and_not_fatal(tmp_path: Path) -> None:
     assert "power.json cannot be read" in ProtectionMemory(HostFile(tmp_path / "power.json")).restore(
         Protection(RATINGS)
     )
+
+
+# Switches that fall open by themselves.
+
+
+class BrownOut(Bench):
+    """A bus on which all that may be shed falls open while ``short`` is powered."""
+
+    def __init__(self, short: str = "") -> None:
+        super().__init__()
+        self.short = short
+
+    def second(self, now: float, charge: float | None = 0.9, battery_watts: float = 0.0) -> list[Order]:
+        if self.closed.get(self.short):
+            self.closed |= dict.fromkeys(("node-1", "node-2", "laser-1"), False)
+        return super().second(now, charge, battery_watts)
+
+
+def test_switches_that_fell_open_are_closed_again_one_by_one_most_important_first() -> None:
+    bench = BrownOut()
+    assert bench.run(0, 10) == []
+    bench.closed |= dict.fromkeys(("node-1", "node-2", "laser-1"), False)
+    orders = bench.run(10, 200)
+    assert orders == [Order(load, closed=True, cause=Cause.FELL_OPEN) for load in ("laser-1", "node-1", "node-2")]
+    assert all(bench.closed.values())
+
+
+def test_the_load_that_pulls_the_bus_down_stays_off_and_the_others_come_back() -> None:
+    for short in ("node-1", "node-2", "laser-1"):
+        bench = BrownOut()
+        bench.run(0, 10)
+        bench.short = short
+        bench.run(10, 250)
+        assert bench.protection.tripped == {short: Cause.BROWN_OUT}
+        assert bench.closed == {name: name != short for name in bench.closed}
+
+
+def test_a_switch_that_somebody_opened_or_that_was_never_on_is_left_alone() -> None:
+    bench = BrownOut()
+    bench.closed["node-2"] = False
+    bench.run(0, 10)
+    bench.protection.fallen.mean("node-1", closed=False)
+    bench.closed["node-1"] = False
+    assert bench.run(10, 200) == []
+
+
+def test_nothing_is_closed_on_a_low_battery() -> None:
+    bench = BrownOut()
+    bench.run(0, 10)
+    bench.closed["laser-1"] = False
+    assert all(not order.closed for order in bench.run(10, 100, charge=0.4))
+    assert Order("laser-1", closed=True, cause=Cause.FELL_OPEN) in bench.run(100, 110)
+
+
+def test_a_load_that_does_not_close_keeps_no_other_waiting() -> None:
+    bench = BrownOut()
+    bench.run(0, 10)
+    bench.closed |= {"laser-1": False, "node-1": False}
+    bench.obeys = False
+    asked = [order.load for order in bench.run(10, 80)]
+    assert asked[:4] == ["laser-1", "node-1", "laser-1", "node-1"]
+
+
+def test_what_the_satellite_is_heard_by_is_tried_again_after_a_trip() -> None:
+    bench = Bench()
+    bench.protection = Protection([LoadRating("laser-1", 60.0, 90, sheddable=True, is_retried=True), *RATINGS[:3]])
+    bench.watts["laser-1"] = 200.0
+    orders = bench.run(0, 700)
+    assert [(order.closed, order.cause) for order in orders] == [
+        (False, Cause.OVERDRAW),
+        (True, Cause.RETRIED),
+        (False, Cause.OVERDRAW),
+        (True, Cause.RETRIED),
+        (False, Cause.OVERDRAW),
+    ][: len(orders)]
+    bench.watts["laser-1"] = 60.0
+    bench.run(700, 1100)
+    assert bench.closed["laser-1"]
+    assert not bench.protection.tripped
+
+
+def test_what_is_meant_to_be_on_outlives_a_restart(tmp_path: Path) -> None:
+    bench, memory = Bench(), ProtectionMemory(HostFile(tmp_path / "power.json"))
+    bench.run(0, 5)
+    memory.keep(bench.protection)
+    bench.closed |= dict.fromkeys(("node-1", "node-2", "laser-1"), False)
+    bench.protection = Protection(RATINGS)
+    assert ProtectionMemory(HostFile(tmp_path / "power.json")).restore(bench.protection) == ""
+    bench.run(5, 100)
+    assert all(bench.closed.values())
