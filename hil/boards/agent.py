@@ -8,7 +8,7 @@ and the next agent of the same ``--directory`` finds it. Several may be there at
     hello           version, model, kernel, python, boot_id, cores, memory_bytes, directory, run_dir...
     clock           monotonic_seconds, realtime_seconds, boot_id
     scan            what hil.boards.scan finds
-    check           reads the devices of a board: bench (path, put before), board, satellite
+    check           bench, satellite (paths, put before), board, exercise ("", "safe", "all") -> what its devices read
     put             files {path: base64}, below the directory, readable by nobody else
     get             path -> base64 (and "" with missing: true)
     ports           wanted {name: how many in a row} -> {name: first port}, free here, the same ones again later
@@ -33,11 +33,9 @@ import os
 import platform
 import signal
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
@@ -109,19 +107,8 @@ class Agent:
             "user": os.environ.get("USER") or str(os.getuid()),
             "executable": sys.executable,
             "directory": str(self.directory),
-            "run_dir": str(self._run_dir()),
+            "run_dir": str(kept.run_dir_of(self.directory)),
         }
-
-    def _run_dir(self) -> Path:
-        """A directory for sockets, short of name; the same one again while it is there."""
-        note = self.directory / "run_dir"
-        with contextlib.suppress(OSError):
-            found = Path(note.read_text())
-            if found.is_dir():
-                return found
-        made = Path(tempfile.mkdtemp(prefix="skyrack-"))
-        note.write_text(str(made))
-        return made
 
     def _inside(self, path: str) -> Path:
         found = (self.directory / path).resolve()
@@ -164,9 +151,10 @@ class Agent:
         return {"pid": kept.kill(self.directory, text(request, "service"), signum)}
 
     async def _check(self, request: Mapping[str, Any]) -> Answer:
-        checking: Any = import_module("hil.boards.check")
+        from hil.boards.check_here import check_board
+
         bench, satellite = self._inside(text(request, "bench")), self._inside(text(request, "satellite"))
-        return cast("Answer", await checking.check_board(bench, text(request, "board"), satellite))
+        return await check_board(bench, text(request, "board"), satellite, exercise=text(request, "exercise", ""))
 
     async def _metrics(self, request: Mapping[str, Any]) -> Answer:
         url = f"http://127.0.0.1:{int(number(request, 'port'))}/metrics"
@@ -213,8 +201,9 @@ def _model() -> str:
 
 
 async def _scan(_request: Mapping[str, Any]) -> Answer:
-    scanning: Any = import_module("hil.boards.scan")
-    return cast("Answer", await asyncio.to_thread(scanning.scan_here))
+    from hil.boards.scan import scan_here
+
+    return await asyncio.to_thread(scan_here)
 
 
 async def serve(agent: Agent, output: int) -> None:

@@ -35,6 +35,7 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     log: str
     stage: int = 0
     ready: str = ""
+    ready_seconds: float = 120.0
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -92,6 +93,7 @@ async def keep(directory: Path, order: Order) -> int:
             environment=ENVIRONMENT,
             directory=directory,
             ready=Path(program.ready).exists if program.ready else None,
+            ready_seconds=program.ready_seconds,
         )
         for program in order.programs
     ]

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ NODES, GUARDS, CLEAR = "nodes", "guards.json", "guards.clear"
 EXECUTIVE = "executive"
 FLIGHT = "flight"
 """Name of the program that is the satellite's executive."""
+
+
+def run_dir_of(directory: Path) -> Path:
+    """Directory for sockets and what is worth no write to a card, short of name; the same again while it is there."""
+    note = directory / "run_dir"
+    with contextlib.suppress(OSError):
+        found = Path(note.read_text())
+        if found.is_dir():
+            return found
+    made = Path(tempfile.mkdtemp(prefix="skyrack-"))
+    note.write_text(str(made))
+    return made
 
 
 async def start(directory: Path, run_id: str, programs: Sequence[object], alone: str = "") -> Mapping[str, Any]:
@@ -100,7 +113,7 @@ def status(directory: Path) -> Mapping[str, Any]:
     problem = str(supervision.get("failed", ""))
     if found is None and not problem and log.exists():
         problem = last_line(log)
-    nodes = sorted((directory / "state" / NODES).glob("*.json"))
+    nodes = sorted((run_dir_of(directory) / NODES).glob("*.json"))
     return {
         "kept": found is not None,
         "run_id": found[1] if found is not None else "",

@@ -6,9 +6,9 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from pathlib import PurePath
 
 from hil.boards.address import SSH_PORT, SshAddress
+from hil.provision.layout import PYTHON
 
 CONFIG_VARIABLE = "SKYRACK_SSH_CONFIG"
 """Environment variable that names another configuration file for ssh (its option -F)."""
@@ -98,4 +98,4 @@ def meaning_of(said: str, address: SshAddress | None, python: str, status: int |
 
 def default_python(local_python: str, address: SshAddress | None) -> str:
     """Python with Skyrack on a board that names none: what ``skyrack hil provision`` installs."""
-    return local_python if address is None else str(PurePath("/opt/skyrack/venv/bin/python"))
+    return local_python if address is None else PYTHON
