@@ -10,7 +10,8 @@ Sensors (truth; devices add their noise):
     orbit.position_{x,y,z}_meters, orbit.velocity_{x,y,z}_meters_per_second (TEME),
         orbit.sunlit_ratio, orbit.time_seconds (as GNSS tells it)
     laser.<name>.azimuth_radians, .elevation_radians, .received_watts, .error_azimuth_radians,
-        .error_elevation_radians, .slewing, .transmitting
+        .error_elevation_radians, .slewing, .transmitting, .partner (whether there is one to look at),
+        .partner_azimuth_radians, .partner_elevation_radians (where the gimbal would look at it)
     link.{optical,antenna}.up, .rate_bits_per_second, .delay_seconds
 
 Actuators:
@@ -235,6 +236,9 @@ class Ports:
             f"laser.{name}.error_elevation_radians": lambda: float(terminals.error[1, row]),
             f"laser.{name}.slewing": lambda: float(terminals.slewing[row]),
             f"laser.{name}.transmitting": lambda: float(terminals.transmitting[row]),
+            f"laser.{name}.partner": lambda: float(terminals.partner[row] >= 0),
+            f"laser.{name}.partner_azimuth_radians": lambda: float(terminals.line[0, row]),
+            f"laser.{name}.partner_elevation_radians": lambda: float(terminals.line[1, row]),
         }
 
         def command(quantity: Array, value: float) -> None:

@@ -103,6 +103,7 @@ class Terminals:
         self.angle = np.zeros((2, count))
         self.slewing = np.zeros(count, dtype=bool)
         self.partner = np.full(count, -1, dtype=np.int64)
+        self.line = np.zeros((2, count))  # the gimbal's angles at which it would look at its partner
         self.received_watts = np.zeros(count)
         self.error = np.zeros((2, count))  # of azimuth times cos(elevation), of elevation
         self.rate = np.zeros(count)  # bit/s, zero while the link is down
@@ -125,6 +126,7 @@ class Terminals:
             "laser.angle": self.angle,
             "laser.slewing": self.slewing,
             "laser.partner": self.partner,
+            "laser.line": self.line,
             "laser.received_watts": self.received_watts,
             "laser.error": self.error,
             "laser.rate": self.rate,
@@ -154,7 +156,8 @@ class Terminals:
         self._search(geometry, block, k)
         track = self._track[k]
         distance = self.distance = track[2]
-        error = _wrap(track[:2] - self.angle - self.bias)
+        np.subtract(track[:2], self.bias, out=self.line)
+        error = _wrap(self.line - self.angle)
         error[0] *= np.cos(track[1])
         off = np.hypot(error[0], error[1])
         self.partner[off > LOST_RADIANS] = -1
