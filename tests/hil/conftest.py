@@ -48,10 +48,10 @@ def plant_tree(tmp_path: Path) -> PlantTree:
 
     def plant(name: str) -> Host:
         tree = tomllib.loads((Path(__file__).parent / "trees" / f"{name}.toml").read_text(encoding="utf-8"))
-        for directory, files in tree["directories"].items():
+        for directory, contents in tree["directories"].items():
             path = tmp_path / directory.lstrip("/")
             path.mkdir(parents=True, exist_ok=True)
-            for file, content in files.items():
+            for file, content in contents.items():
                 (path / file).write_text(content if content.endswith(("\n", "\0")) else f"{content}\n")
         for link, target in tree.get("links", {}).items():
             (tmp_path / link.lstrip("/")).symlink_to(tmp_path / target.lstrip("/"))
