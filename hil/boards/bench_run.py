@@ -1,0 +1,273 @@
+"""A bench that flies: broker, plant and ground here, services on the boards, and what is seen and measured of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ground.client import SkyrackClient, UnreachableError, is_settled
+from hil.boards.derive import Derived, derive
+from hil.boards.file import BenchFile, load_bench_and_designs
+from hil.boards.session import BoardSession, BoardView, place_of, run_identity
+from hil.plant.client import RemotePlantLink
+from hil.sil.bring_up import Running, brought_up
+from hil.sil.instance import Instance
+from hil.sil.system import SystemSettings
+from skyrack import jobfile
+
+LOOK_SECONDS = 0.25
+BOARDS_FILE = "bench.json"
+"""In the run's directory: bench file, and how each board's agent is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchSettings:
+    """What to fly. ``rate`` None takes the bench file's."""
+
+    bench: Path
+    rate: float | None = None
+    http_port: int = 0
+    jobs: tuple[Path, ...] = ()
+    record: Path | None = None
+    faults: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A satellite of the bench at a time: the plant's truth, and its board's figures (``None`` while it is silent)."""
+
+    mission_time_seconds: float
+    satellite: str
+    sunlit_ratio: float
+    state_of_charge_ratio: float
+    array_watts: float
+    node_watts: float
+    chip_celsius: float
+    radiator_celsius: float
+    real_watts: float | None = None
+    cap_watts: float | None = None
+    throttle_ratio: float | None = None
+    duty_ratio: float | None = None
+    working: bool = False
+
+
+@dataclass(slots=True)
+class BenchView:
+    """What there is to be seen at a moment."""
+
+    mission_time_seconds: float
+    boards: list[BoardView] = field(default_factory=list)
+    satellites: list[dict[str, Any]] = field(default_factory=list)
+    jobs: list[dict[str, Any]] = field(default_factory=list)
+    truth: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class BenchRun:
+    """A bench that is up."""
+
+    def __init__(
+        self, running: Running, bench: BenchFile, derived: Derived, sessions: Sequence[BoardSession], notes: list[str]
+    ) -> None:
+        self.running = running
+        self.bench = bench
+        self.derived = derived
+        self.sessions = tuple(sessions)
+        self.notes = notes
+        self.samples: list[Sample] = []
+        self.began_at = running.clock.now()
+        self._plant = RemotePlantLink(running.system.plant_url)
+        self._submitted = False
+        self._jobs: list[dict[str, Any]] = []
+        self._satellites: list[dict[str, Any]] = []
+        self._last_sample: dict[str, float] = {}
+        for satellite in derived.designs:
+            self._plant.sensors(satellite)
+
+    def look(self) -> BenchView:
+        """Take the present in."""
+        truth = {name: self._plant.sensors(name) for name in self.derived.designs}
+        now = self.running.clock.now()
+        for session in self.sessions:
+            self._sample(session, truth[session.board.satellite], now)
+        return BenchView(
+            now, [session.view for session in self.sessions], self._satellites, self._jobs, truth, list(self.notes)
+        )
+
+    async def ask_ground(self, jobs: Sequence[Path]) -> None:
+        """Ask satellites and jobs, again and again; submit ``jobs`` when all satellites are nominal."""
+        packages = [(path, *jobfile.package(path)) for path in jobs]
+        with SkyrackClient(self.running.ground_url) as client:
+            while True:
+                # The ground may be on its way back from a restart.
+                with contextlib.suppress(UnreachableError):
+                    self._satellites = await asyncio.to_thread(client.satellites)
+                    self._jobs = await asyncio.to_thread(client.jobs)
+                    ready = self._satellites and all(each["mode"] == "nominal" for each in self._satellites)
+                    if packages and ready:
+                        number = len(jobs) - len(packages) + 1
+                        path, spec, package = packages[0]
+                        name = f"{path.absolute().parent.name}-{number}-{int(self.began_at) % 100000}"
+                        await asyncio.to_thread(client.submit, spec, package, name)
+                        del packages[0]
+                self._submitted = not packages
+                await asyncio.sleep(0.5)
+
+    def jobs_are_over(self) -> bool:
+        """Whether all jobs that were asked for were submitted, and nothing more will come of any."""
+        return self._submitted and bool(self._jobs) and all(map(is_settled, self._jobs))
+
+    def close(self) -> None:
+        """Let go of the plant."""
+        self._plant.close()
+
+    def _sample(self, session: BoardSession, truth: Mapping[str, float], now: float) -> None:
+        satellite = session.board.satellite
+        # A sample for a step of the plant, no more.
+        if not truth or now - self._last_sample.get(satellite, float("-inf")) < 1.0:
+            return
+        self._last_sample[satellite] = now
+        nodes = [node.name for node in self.derived.designs[satellite].nodes]
+        notes = [session.view.nodes[name] for name in nodes if name in session.view.nodes]
+        up = session.view.link == "up"
+        self.samples.append(
+            Sample(
+                mission_time_seconds=now,
+                satellite=satellite,
+                sunlit_ratio=truth["orbit.sunlit_ratio"],
+                state_of_charge_ratio=truth["battery.state_of_charge_ratio"],
+                array_watts=truth["array.watts"],
+                node_watts=sum(truth[f"load.{name}.watts"] for name in nodes),
+                chip_celsius=max(truth[f"thermal.{name}.celsius"] for name in nodes),
+                radiator_celsius=truth["thermal.radiator.celsius"],
+                real_watts=_sum(notes, "real_watts") if up else None,
+                cap_watts=_sum(notes, "cap_watts") if up else None,
+                throttle_ratio=_least(notes, "throttle_ratio") if up else None,
+                duty_ratio=_least(notes, "duty_ratio") if up else None,
+                working=any(note["running"] for note in notes),
+            )
+        )
+
+
+@contextlib.asynccontextmanager
+async def flying(
+    instance: Instance, settings: BenchSettings, on_event: Callable[[str, str], None] = lambda _name, _text: None
+) -> AsyncIterator[BenchRun]:
+    """A bench is up inside this, and nothing of it afterwards, save on boards that could not be told: that is said.
+
+    Raises:
+        UserError: a file does not add up, the instance runs already, or a board cannot be reached.
+        SupervisorError: a process here did not come up.
+    """
+    bench, constellation, designs = load_bench_and_designs(settings.bench)
+    derived = derive(bench, constellation, designs, instance.directory / "bench")
+    notes: list[str] = list(derived.notes)
+    places = {board.name: place_of(board, instance.directory, instance.name) for board in bench.boards}
+    system_settings = SystemSettings(
+        derived.constellation,
+        bench.rate if settings.rate is None else settings.rate,
+        http_port=settings.http_port,
+        faults=settings.faults,
+        elsewhere=frozenset(board.satellite for board in bench.boards),
+        over_tcp=any(place.ssh is not None for place in places.values()),
+    )
+
+    def tell(name: str, text: str) -> None:
+        notes.append(f"{name} {text}")
+        on_event(name, text)
+
+    async with brought_up(instance, system_settings, tell) as running:
+        run_id = run_identity(instance.identity())
+        sessions = [
+            BoardSession(board, places[board.name], running.system, derived, run_id, tell) for board in bench.boards
+        ]
+        _write_boards(instance, settings.bench, sessions)
+        run: BenchRun | None = None
+        tasks: list[asyncio.Task[Any]] = []
+        try:
+            # One after the other would add up; the first that fails ends it.
+            await _connect(sessions)
+            run = BenchRun(running, bench, derived, sessions, notes)
+            tasks = [asyncio.create_task(session.run(), name=session.board.name) for session in sessions]
+            tasks.append(asyncio.create_task(run.ask_ground(settings.jobs), name="ground"))
+            yield run
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for session, told in zip(
+                sessions, await asyncio.gather(*(session.stop() for session in sessions)), strict=True
+            ):
+                if not told and session.view.link != "connecting":
+                    tell(session.board.name, "could not be told to end: its services go on until it is reached again")
+            (instance.directory / BOARDS_FILE).unlink(missing_ok=True)
+            if run is not None:
+                run.close()
+
+
+async def _connect(sessions: Sequence[BoardSession]) -> None:
+    tasks = [asyncio.create_task(session.connect()) for session in sessions]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _write_boards(instance: Instance, bench: Path, sessions: Sequence[BoardSession]) -> None:
+    boards = [
+        {
+            "name": session.board.name,
+            "satellite": session.board.satellite,
+            "address": session.place.address,
+            "python": session.place.python,
+            "directory": session.place.directory,
+        }
+        for session in sessions
+    ]
+    path = instance.directory / BOARDS_FILE
+    path.write_text(json.dumps({"bench": str(bench), "boards": boards}, indent=1) + "\n")
+
+
+def _sum(notes: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    values = [note[key] for note in notes if note.get(key) is not None]
+    return sum(values) if values else None
+
+
+def _least(notes: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    return min((note[key] for note in notes if note.get(key) is not None), default=None)
+
+
+async def fly(
+    instance: Instance,
+    settings: BenchSettings,
+    seconds: float | None,
+    show: Callable[[BenchView], None],
+    on_up: Callable[[BenchRun], None] = lambda _run: None,
+) -> tuple[BenchRun, BenchView, str]:
+    """Fly a bench for so many mission seconds, or until cancelled; the run, the last view, and what went wrong.
+
+    Raises: as :func:`flying`.
+    """
+    async with flying(instance, settings) as run:
+        on_up(run)
+        failing = asyncio.create_task(run.running.until_failed())
+        until = None if seconds is None else run.began_at + seconds
+        view = run.look()
+        with contextlib.suppress(asyncio.CancelledError):
+            while not failing.done():
+                view = run.look()
+                show(view)
+                if until is not None and view.mission_time_seconds >= until:
+                    break
+                await asyncio.sleep(LOOK_SECONDS)
+        failing.cancel()
+        problem = failing.result() if failing.done() and not failing.cancelled() else ""
+    view.notes = list(run.notes)
+    return run, view, problem
