@@ -81,10 +81,10 @@ def _meters(scan: Scan, draft: _Draft) -> None:
         draft.add(name, chip.drivers[0], where, f"{chip.chip} at 0x{chip.address:02x}, {said}; set shunt_ohms")
     if scan.kind == "raspberry-pi" and scan.firmware and ("Pi 5" in scan.model or "Module 5" in scan.model):
         draft.add("meter.board", "raspberry_pi.pmic", why="the board's own power management chip")
-    if scan.kind == "jetson" and any(chip.name == "ina3221" for chip in scan.hwmon):
+    if scan.kind == "jetson":
         draft.add("meter.board", "jetson.rail", why="the module's input, measured by its INA3221")
     for gpu in scan.gpus:
-        draft.add(f"meter.gpu-{gpu.index}", "nvidia.meter", {"index": gpu.index}, gpu.name)
+        draft.add(f"meter.gpu-{gpu.index}", "nvidia.meter", {"gpu": gpu.index}, gpu.name)
     if scan.powercap:
         draft.add("meter.board", "board.cpu_meter", why="measured: the processor counts its energy (RAPL)")
     peak = peak_watts(scan)
@@ -104,7 +104,7 @@ def _thermometers(scan: Scan, draft: _Draft) -> ThermalZone | None:
     ranked = [zone for word in _PROCESSORS for zone in zones if word in zone.kind.lower()]
     zone = ranked[0] if ranked else None
     if zone is not None:
-        draft.add(f"thermal.{NODE}", "linux.thermal_zone", {"type": zone.kind}, "the processor is the node's chip")
+        draft.add(f"thermal.{NODE}", "linux.thermal_zone", {"zone": zone.kind}, "the processor is the node's chip")
     places = iter(("thermal.cold-plate", "thermal.radiator", "thermal.loop", "thermal.battery"))
     for chip in (chip for bus in scan.i2c for chip in bus.chips if chip.chip.startswith(("TMP", "LM"))):
         if chip.drivers:

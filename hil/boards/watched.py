@@ -20,7 +20,8 @@ from flight.hal import BatteryState, BoardState, DeviceError, LaserReading, Node
 
 REMEMBERED = 200
 SETTLE_SECONDS = 0.3
-_FAN_SECONDS = 1.5
+FAN_SECONDS = 1.5
+SERVO_SECONDS = 1.0
 _DUTY_TOLERANCE = 0.25
 _RATIO_TOLERANCE = 0.05
 _SERVO_RADIANS = math.radians(5.0)
@@ -118,7 +119,7 @@ class Watched:
             period_seconds=_mean_step(self._changes),
             read_seconds=statistics.median(self._costs) if self._costs else None,
             quality=seen.quality.value,
-            problem=seen.problem if not seen.good else "",
+            problem=self._said_once(seen.problem) if not seen.good else "",
             away=away,
         )
         return self._row
@@ -140,6 +141,11 @@ class Watched:
             self._row = msgspec.structs.replace(self._row, exercise=told, failed=failed)
             break
         return self._row
+
+    def _said_once(self, problem: str) -> str:
+        """Drivers begin with the device's name, and so does whoever makes them."""
+        name = f"{self._name}: "
+        return name + problem.replace(name, "") if problem.startswith(name) else problem
 
     async def _read(self) -> Reading[Any]:
         if self._device is None:
@@ -240,7 +246,7 @@ async def _spin_pump(device: Any) -> str:
     wanted = 0.5 if before > 0.75 else 1.0
     try:
         await device.set_duty(wanted)
-        await asyncio.sleep(_FAN_SECONDS)
+        await asyncio.sleep(FAN_SECONDS)
         seen = (await device.read_duty()).value
     finally:
         await device.set_duty(before)
@@ -279,7 +285,7 @@ async def _move_laser(device: Any) -> str:
     before = (await device.read()).value
     try:
         await device.point(before.azimuth_radians + _SERVO_RADIANS, before.elevation_radians)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(SERVO_SECONDS)
         seen = (await device.read()).value
     finally:
         await device.point(before.azimuth_radians, before.elevation_radians)
