@@ -157,17 +157,12 @@ def _source(
 
 async def _watch(source: Source, view: BoardView, seconds: float, exercise: str, tell: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    exercised = not exercise
+    end: float | None = None
     while True:
         try:
-            view.rows = await source.look("")
+            # A device that comes later is tried when it comes.
+            view.rows = await source.look(exercise)
             view.problem = ""
-            if not exercised:
-                tell()
-                view.rows = await source.look(exercise)
-                exercised = True
-                end = loop.time() + seconds
         except AgentError as error:
             # The board is there, and says what is wrong with the bench file or its software.
             view.problem = str(error)
@@ -176,7 +171,9 @@ async def _watch(source: Source, view: BoardView, seconds: float, exercise: str,
             view.problem = str(error)
             with contextlib.suppress(UserError):
                 await source.close()
-            await asyncio.sleep(min(_BACKOFF_SECONDS, max(0.0, end - loop.time())))
+            await asyncio.sleep(min(_BACKOFF_SECONDS, seconds))
+        # What trying takes is not a part of the looking.
+        end = loop.time() + seconds if end is None else end
         tell()
         if loop.time() >= end:
             return None

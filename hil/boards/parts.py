@@ -114,7 +114,7 @@ REFERENCES: Mapping[str, frozenset[Part]] = {
     "thermometer": frozenset({Part.THERMOMETER}),
     "monitor": frozenset({Part.MONITOR}),
     "switch": frozenset({Part.SWITCH}),
-    "detector": frozenset({Part.LIGHT}),
+    "tachometer": frozenset({Part.SPEED, Part.PUMP}),
 }
 
 # Chips whose channels are devices of their own.
@@ -147,6 +147,10 @@ def seats_of(driver: str, settings: Mapping[str, float | int | str | bool]) -> S
     if driver.startswith("i2c.") and isinstance(bus, int) and isinstance(address, int):
         chip = _CHIPS.get(driver, driver.removeprefix("i2c.").upper())
         seats.append(Seat(f"address 0x{address:02x} on i2c-{bus}", chip))
+    for key, chip in (("servo_address", "PCA9685"), ("converter_address", "ADS1115")):
+        place = settings.get(key)
+        if isinstance(bus, int) and isinstance(place, int):
+            seats.append(Seat(f"address 0x{place:02x} on i2c-{bus}", chip))
     line = settings.get("line")
     if driver.startswith("gpio.") and isinstance(line, int | str):
         seats.append(Seat(f"line {line} of {settings.get('chip', 'gpiochip0')}", ""))

@@ -24,8 +24,9 @@ FAN_SECONDS = 1.5
 SERVO_SECONDS = 1.0
 _DUTY_TOLERANCE = 0.25
 _RATIO_TOLERANCE = 0.05
-_SERVO_RADIANS = math.radians(5.0)
-_SERVO_TOLERANCE_RADIANS = math.radians(2.0)
+# Angles of the satellite: a bench's servo turns by degrees for them.
+_TURN_RADIANS = 100e-6
+_TURN_TOLERANCE_RADIANS = 50e-6
 # What the device itself cannot say: units by the kind in its name.
 _UNITS = {"thermal": "°C", "meter": "W", "array": "W", "load": "W", "node": "W", "throttle": "of 1", "pump": "of 1"}
 
@@ -127,9 +128,9 @@ class Watched:
     async def exercise(self, *, dangerous: bool) -> Row:
         """Have it do what it is for, and read that back; what switches or moves something only when allowed.
 
-        Everything is put back as it was.
+        Everything is put back as it was. What was tried already is not tried again.
         """
-        if self._device is None or self._row.quality != Quality.GOOD.value:
+        if self._device is None or self._row.exercise or self._row.quality != Quality.GOOD.value:
             return self._row
         for does, is_dangerous, run in _EXERCISES:
             if not hasattr(self._device, does):
@@ -283,16 +284,19 @@ async def _toggle(
 
 async def _move_laser(device: Any) -> str:
     before = (await device.read()).value
+    # Where it looks now is what it turns away from.
+    await device.point(before.azimuth_radians, before.elevation_radians)
     try:
-        await device.point(before.azimuth_radians + _SERVO_RADIANS, before.elevation_radians)
+        await device.point(before.azimuth_radians + _TURN_RADIANS, before.elevation_radians)
         await asyncio.sleep(SERVO_SECONDS)
         seen = (await device.read()).value
     finally:
         await device.point(before.azimuth_radians, before.elevation_radians)
-    moved = seen.azimuth_radians - before.azimuth_radians
-    if abs(moved - _SERVO_RADIANS) > _SERVO_TOLERANCE_RADIANS:
-        raise _DoesNotObeyError(f"told to turn 5°, it turned {math.degrees(moved):.1f}°; look at its supply")
-    return f"turned {math.degrees(moved):.1f}° and back"
+    turned = seen.azimuth_radians - before.azimuth_radians
+    if abs(turned - _TURN_RADIANS) > _TURN_TOLERANCE_RADIANS:
+        told = f"told to turn {1e6 * _TURN_RADIANS:.0f} µrad, it turned {1e6 * turned:.0f} µrad"
+        raise _DoesNotObeyError(f"{told}; look at the servos' supply and wires")
+    return f"turned {1e6 * turned:.0f} µrad and back"
 
 
 # What a device can do, whether it switches or moves something, and how it is tried. The first that fits counts.

@@ -189,7 +189,7 @@ def test_a_switch_that_does_not_obey_fails_and_says_so() -> None:
 def test_a_servo_is_turned_and_turned_back() -> None:
     servo = Servo(1.0)
     row = tried(servo, dangerous=True, name="laser.laser-1")
-    assert (row.exercise, row.failed) == ("turned 5.0° and back", False)
+    assert (row.exercise, row.failed) == ("turned 100 µrad and back", False)
     assert servo.azimuth == pytest.approx(0.2)
     assert tried(Servo(0.3), dangerous=True, name="laser.laser-1").failed
 
