@@ -30,7 +30,17 @@ from skyrack.satellite import ConstellationFile, Name, NotNegative, Positive, Ra
 
 Probability = Annotated[float, Meta(ge=0, le=0.9)]
 InvariantName = Literal[
-    "charge", "temperature", "safe-mode", "jobs", "results", "commands", "ledger", "services", "recovery", "run"
+    "charge",
+    "brown-out",
+    "temperature",
+    "safe-mode",
+    "jobs",
+    "results",
+    "commands",
+    "ledger",
+    "services",
+    "recovery",
+    "run",
 ]
 
 

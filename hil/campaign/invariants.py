@@ -57,7 +57,7 @@ def excuses(excuse: Excuse, breach: Breach, evidence: Evidence) -> bool:
 
 
 def charge(evidence: Evidence, table: InvariantsTable) -> Iterator[Breach]:
-    """The battery stays over its red limit, and the bus never browns out."""
+    """The battery stays over its red limit."""
     for satellite in evidence.satellites:
         least = limits_of(satellite.design).of("PowerStatus.state_of_charge_ratio").red_low
         if least is not None:
@@ -66,8 +66,13 @@ def charge(evidence: Evidence, table: InvariantsTable) -> Iterator[Breach]:
                 if seconds > table.outside_seconds:
                     text = f"state of charge {look.state_of_charge_ratio:.3f}, under {least:g} for {seconds:,.0f} s"
                     yield Breach("charge", satellite.name, text, look.seconds)
+
+
+def brown_out(evidence: Evidence, _table: InvariantsTable) -> Iterator[Breach]:
+    """The bus never asks more of the battery than it can give."""
+    for satellite in evidence.satellites:
         for look, _ in _stretches(satellite, lambda look: look.undervoltage):
-            yield Breach("charge", satellite.name, "the bus browned out", look.seconds)
+            yield Breach("brown-out", satellite.name, "the bus browned out", look.seconds)
 
 
 def temperature(evidence: Evidence, table: InvariantsTable) -> Iterator[Breach]:
@@ -175,6 +180,9 @@ def results(evidence: Evidence, _table: InvariantsTable) -> Iterator[Breach]:
 
 
 def _follows(before: JobStep, after: JobStep) -> bool:
+    if after.state == "SUBMITTED" and after.version is None:
+        # The ground gives it to somebody else.
+        return before.state not in ("COMPLETED", "CANCELLED")
     if before.attempt == after.attempt:
         return JobState[after.state] in REACHABLE[JobState[before.state]]
     return after.attempt > before.attempt and before.state not in ("COMPLETED", "CANCELLED")
@@ -236,6 +244,7 @@ def recovery(evidence: Evidence, _table: InvariantsTable) -> Iterator[Breach]:
 
 INVARIANTS: Final[dict[str, Callable[[Evidence, InvariantsTable], Iterator[Breach]]]] = {
     "charge": charge,
+    "brown-out": brown_out,
     "temperature": temperature,
     "safe-mode": safe_mode,
     "jobs": jobs,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hil.campaign.present import seconds_text
+from hil.campaign.present import seconds_text, spread_text
 
 if TYPE_CHECKING:
-    from hil.campaign.summary import Spread, Summary
+    from hil.campaign.summary import Summary
 
 BEGIN: Final = "<!-- campaign table: begin -->"
 END: Final = "<!-- campaign table: end -->"
@@ -40,15 +40,8 @@ def table(summary: Summary, typed: str, day: str) -> str:
         "| fault | faults flown | detected | contained | recovered | undetected | work lost, at most |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    lines += [
-        f"| {row.kind} | {row.faults} | {_times(row.detected)} | {_times(row.contained)} | {_times(row.recovered)} | "
-        f"{row.undetected} | {seconds_text(row.work_lost_seconds)} |"
-        for row in summary.kinds
-    ]
+    for row in summary.kinds:
+        times = " | ".join(map(spread_text, (row.detected, row.contained, row.recovered)))
+        lost = seconds_text(row.work_lost_seconds)
+        lines.append(f"| {row.kind} | {row.faults} | {times} | {row.undetected} | {lost} |")
     return "\n".join(lines) + "\n"
-
-
-def _times(spread: Spread) -> str:
-    if spread.median is None or spread.worst is None:
-        return "-"
-    return f"{seconds_text(spread.median)}, {seconds_text(spread.worst)}"

@@ -85,7 +85,7 @@ def recovery_times(groups: Sequence[tuple[str, Sequence[float]]]) -> str:
         ordered = sorted(times)
         axes.plot([max(ordered[len(ordered) // 2], 1.0)], [row], "o", color="#c8553d", markersize=5)
     axes.set_yticks(range(len(shown)), [kind for kind, _ in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(shown)) - 0.5, -0.5)
     axes.set_xscale("log")
     axes.set_xlabel("recovered after, seconds (dot: median)")
     axes.grid(axis="x", alpha=0.3)

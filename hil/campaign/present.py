@@ -55,23 +55,11 @@ def show(summary: Summary) -> None:
     console = Console()
     title = f"{summary.campaign}: {summary.runs} runs from seed {summary.first_seed}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for heading in (
-        "fault",
-        "runs",
-        "faults",
-        "detected",
-        "contained",
-        "recovered",
-        "undetected",
-        "work lost",
-        "broken",
-    ):
-        table.add_column(heading, justify="left" if heading == "fault" else "right", no_wrap=True)
-    table.add_column("red limits crossed")
+    for heading in ("fault", "flown", "detected", "contained", "recovered", "unseen", "work lost", "broken"):
+        table.add_column(heading, justify="left" if heading == "fault" else "right")
     for row in summary.kinds:
         table.add_row(
             row.kind,
-            str(row.runs),
             str(row.faults),
             spread_text(row.detected),
             spread_text(row.contained),
@@ -79,10 +67,13 @@ def show(summary: Summary) -> None:
             str(row.undetected),
             seconds_text(row.work_lost_seconds),
             str(row.broken) if not row.broken else f"[bold red]{row.broken}[/]",
-            ", ".join(f"{name} {count}x" for name, count in row.limits_crossed),
         )
     console.print(table)
-    console.print("times: median, and the worst, after the fault began; work lost: the most in one run", style="dim")
+    console.print("times: median, worst, after the fault began; work lost: the most in one run", style="dim")
+    for row in summary.kinds:
+        if row.limits_crossed:
+            crossed = ", ".join(f"{name} in {count}" for name, count in row.limits_crossed)
+            console.print(f"red limits crossed under {row.kind}: {crossed}", highlight=False)
     console.print(
         f"{summary.mission_seconds / HOUR:,.0f} h flown, {sum(summary.jobs.values()):,} jobs, "
         f"{summary.commands:,} telecommands; {len(summary.broken)} of {summary.runs} runs broke an invariant"
@@ -97,7 +88,7 @@ def spread_text(spread: Spread) -> str:
     """Median and worst, such as ``12 s, 80 s``."""
     if spread.median is None or spread.worst is None:
         return "-"
-    return f"{seconds_text(spread.median)}, {seconds_text(spread.worst)}"
+    return f"{seconds_text(spread.median).removesuffix(' s')}, {seconds_text(spread.worst)}"
 
 
 def seconds_text(seconds: float) -> str:
