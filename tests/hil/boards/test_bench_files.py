@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 
 from flight.devices import driver_names
 from hil.boards.address import SshAddress, parse_address
+from hil.boards.check_here import BoardCheck
 from hil.boards.file import load_bench, load_bench_and_designs
 from hil.boards.parts import PARTS
 from hil.boards.resolve import resolve
+from hil.devices.host import Host, attach
 from skyrack import files
 
 BENCH = """
@@ -210,3 +213,22 @@ def test_a_scale_that_no_board_fits_is_noted(tmp_path: Path, scale: str, odd: bo
 )
 def test_addresses(address: str, board: SshAddress | None) -> None:
     assert parse_address(address) == board
+
+
+@pytest.mark.parametrize("name", files.shipped_names("benches"))
+def test_the_settings_of_every_shipped_bench_are_ones_that_its_drivers_take(name: str, tmp_path: Path) -> None:
+    """On a machine that has none of the hardware, what is wrong may only be that it is not there."""
+    bench, _, designs = load_bench_and_designs(files.shipped("benches", name))
+
+    async def problems() -> list[str]:
+        found = []
+        for board in bench.boards:
+            design = designs[board.satellite]
+            resolved = resolve(bench, board.name, design)
+            check = BoardCheck(resolved.devices, board.satellite, design, attach(Host(root=tmp_path)))
+            found += [row.problem for row in await check.look()]
+            await check.close()
+        return found
+
+    told = [problem.replace(str(tmp_path), "") for problem in asyncio.run(problems())]
+    assert [problem for problem in told if "setting" in problem or "must be" in problem or "missing" in problem] == []
