@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flight.record import record
+from flight.recording import Recorder
 from ground.client import SkyrackClient, UnreachableError, is_settled
 from hil.boards.derive import Derived, derive
 from hil.boards.file import BenchFile, load_bench_and_designs
@@ -19,8 +21,11 @@ from hil.sil.bring_up import Running, brought_up
 from hil.sil.instance import Instance
 from hil.sil.system import SystemSettings
 from skyrack import jobfile
+from skyrack.v1 import job_pb2
 
 LOOK_SECONDS = 0.25
+PackedJob = tuple[str, job_pb2.JobSpec, bytes]
+"""Name of a job's folder, what it is, and its package."""
 BOARDS_FILE = "bench.json"
 """In the run's directory: bench file, and how each board's agent is reached."""
 
@@ -81,6 +86,7 @@ class BenchRun:
         self.notes = notes
         self.samples: list[Sample] = []
         self.began_at = running.clock.now()
+        self.tasks: list[asyncio.Task[Any]] = []
         self._plant = RemotePlantLink(running.system.plant_url)
         self._submitted = False
         self._jobs: list[dict[str, Any]] = []
@@ -99,9 +105,9 @@ class BenchRun:
             now, [session.view for session in self.sessions], self._satellites, self._jobs, truth, list(self.notes)
         )
 
-    async def ask_ground(self, jobs: Sequence[Path]) -> None:
+    async def ask_ground(self, jobs: Sequence[PackedJob]) -> None:
         """Ask satellites and jobs, again and again; submit ``jobs`` when all satellites are nominal."""
-        packages = [(path, *jobfile.package(path)) for path in jobs]
+        packages = list(jobs)
         with SkyrackClient(self.running.ground_url) as client:
             while True:
                 # The ground may be on its way back from a restart.
@@ -111,12 +117,20 @@ class BenchRun:
                     ready = self._satellites and all(each["mode"] == "nominal" for each in self._satellites)
                     if packages and ready:
                         number = len(jobs) - len(packages) + 1
-                        path, spec, package = packages[0]
-                        name = f"{path.absolute().parent.name}-{number}-{int(self.began_at) % 100000}"
+                        folder, spec, package = packages[0]
+                        # Another run of this name goes on from this one's time, and has other jobs.
+                        name = f"{folder}-{number}-{int(self.began_at) % 1_000_000}"
                         await asyncio.to_thread(client.submit, spec, package, name)
                         del packages[0]
                 self._submitted = not packages
                 await asyncio.sleep(0.5)
+
+    def broken(self) -> str:
+        """Why something that watches the bench has ended; empty while all is well."""
+        for task in self.tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                return f"{task.get_name()}: {error}"
+        return ""
 
     def jobs_are_over(self) -> bool:
         """Whether all jobs that were asked for were submitted, and nothing more will come of any."""
@@ -165,6 +179,7 @@ async def flying(
         SupervisorError: a process here did not come up.
     """
     bench, constellation, designs = load_bench_and_designs(settings.bench)
+    jobs = [(path.absolute().parent.name, *jobfile.package(path)) for path in settings.jobs]
     derived = derive(bench, constellation, designs, instance.directory / "bench")
     notes: list[str] = list(derived.notes)
     places = {board.name: place_of(board, instance.directory, instance.name) for board in bench.boards}
@@ -188,15 +203,17 @@ async def flying(
         ]
         _write_boards(instance, settings.bench, sessions)
         run: BenchRun | None = None
-        tasks: list[asyncio.Task[Any]] = []
         try:
             # One after the other would add up; the first that fails ends it.
             await _connect(sessions)
             run = BenchRun(running, bench, derived, sessions, notes)
-            tasks = [asyncio.create_task(session.run(), name=session.board.name) for session in sessions]
-            tasks.append(asyncio.create_task(run.ask_ground(settings.jobs), name="ground"))
+            run.tasks += [asyncio.create_task(session.run(), name=session.board.name) for session in sessions]
+            run.tasks.append(asyncio.create_task(run.ask_ground(jobs), name="ground"))
+            if settings.record is not None:
+                run.tasks.append(asyncio.create_task(_record(settings.record, run, tell), name="record"))
             yield run
         finally:
+            tasks = run.tasks if run is not None else []
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -208,6 +225,20 @@ async def flying(
             (instance.directory / BOARDS_FILE).unlink(missing_ok=True)
             if run is not None:
                 run.close()
+
+
+async def _record(file: Path, run: BenchRun, tell: Callable[[str, str], None]) -> None:
+    """Keep what is published on the buses of this computer, until cancelled."""
+    system = run.running.system
+    buses = {name: system.run_dir / name for name in system.names}
+    for session in run.sessions:
+        if session.is_remote:
+            del buses[session.board.satellite]
+            tell(session.board.name, "is not recorded from here: run 'skyrack record' on it")
+        else:
+            buses[session.board.satellite] = Path(str(session.view.hello["run_dir"]))
+    if buses:
+        await record(Recorder(file, {"satellites": sorted(buses)}), buses, run.running.clock, asyncio.Event())
 
 
 async def _connect(sessions: Sequence[BoardSession]) -> None:
@@ -248,26 +279,30 @@ async def fly(
     instance: Instance,
     settings: BenchSettings,
     seconds: float | None,
-    show: Callable[[BenchView], None],
-    on_up: Callable[[BenchRun], None] = lambda _run: None,
+    on_up: Callable[[BenchRun], Callable[[BenchView], None]],
 ) -> tuple[BenchRun, BenchView, str]:
     """Fly a bench for so many mission seconds, or until cancelled; the run, the last view, and what went wrong.
+
+    ``on_up`` is called once, and returns what views are shown by.
 
     Raises: as :func:`flying`.
     """
     async with flying(instance, settings) as run:
-        on_up(run)
+        show = on_up(run)
         failing = asyncio.create_task(run.running.until_failed())
         until = None if seconds is None else run.began_at + seconds
         view = run.look()
+        problem = ""
         with contextlib.suppress(asyncio.CancelledError):
-            while not failing.done():
+            while not failing.done() and not problem:
                 view = run.look()
                 show(view)
                 if until is not None and view.mission_time_seconds >= until:
                     break
                 await asyncio.sleep(LOOK_SECONDS)
+                problem = run.broken()
+        if failing.done():
+            problem = failing.result()
         failing.cancel()
-        problem = failing.result() if failing.done() and not failing.cancelled() else ""
     view.notes = list(run.notes)
     return run, view, problem

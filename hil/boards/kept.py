@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,6 +103,7 @@ async def stop(directory: Path, seconds: float) -> bool:
                 os.kill(pid, signal.SIGKILL)
             deadline = loop.time() + 1.0
         await asyncio.sleep(_POLL_SECONDS)
+    shutil.rmtree(run_dir_of(directory), ignore_errors=True)
     return True
 
 

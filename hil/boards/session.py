@@ -34,6 +34,7 @@ CLOCK_SECONDS = 1.0
 FIRST_ROUND_TRIPS = 12
 ANSWER_SECONDS = 2.5
 START_SECONDS = 150.0
+CRASHES = 3
 STOP_SECONDS = 6.0
 TUNNEL_SECONDS = 20.0
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 5.0
@@ -185,6 +186,8 @@ class BoardSession:
             flight = states.get(FLIGHT, {})
             if flight.get("state") == "running":
                 return
+            if flight.get("restarts", 0) >= CRASHES:
+                raise BoardLostError(f"board {self.board.name}: its services do not start: {flight['reason']}")
             if not status["kept"]:
                 why = status["problem"] or "nothing was said"
                 raise BoardLostError(f"board {self.board.name}: its services do not start: {why}")

@@ -79,6 +79,7 @@ class BoardRackNode(ProcessRackNode):
         )
         self._settling = Settling(0.02 * (ratings.peak_watts - ratings.idle_watts), [])
         self._measured_at = float("-inf")
+        self._watched_at = float("-inf")
         self._applied = Knobs()
         self._guarded = ""
         self._note_file = _note_file(name, environment)
@@ -139,7 +140,7 @@ class BoardRackNode(ProcessRackNode):
         loop = asyncio.get_running_loop()
         # At odd times, so that a meter that is read in step with the pauses does not see only one half of them.
         odd = random.Random(0)
-        look_at = note_at = health_at = loop.time()
+        look_at = note_at = health_at = self._watched_at = loop.time()
         while True:
             began = loop.time()
             await self._measure()
@@ -165,7 +166,7 @@ class BoardRackNode(ProcessRackNode):
             self._draw.add(reading.value * self._scale, now)
             self._measured_at = now
             self._problems.pop("meter", None)
-        else:
+        elif asyncio.get_running_loop().time() - max(self._measured_at, self._watched_at) > SILENT_SECONDS:
             why = reading.problem or reading.quality.value
             self._problems["meter"] = f"{why}; {WITHOUT['meter']}"
 
