@@ -192,7 +192,7 @@ def run(constellation: str, rate: float, broker: str, name: str | None, limit: f
     sys.exit(1 if outcome.problem else 0)
 
 
-BENCHES = ("bus", "plant", "twin", "footprint")
+BENCHES = ("bus", "plant", "twin", "footprint", "drivers")
 GROUND = "ground"
 
 
@@ -215,7 +215,7 @@ def bench(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Measure bus, plant, twin, footprint or ground, each beside its baseline in the same run.
+    """Measure bus, plant, twin, footprint, drivers or ground, each beside its baseline in the same run.
 
     Without a NAME all but ground are measured, which takes longer than the others together. The exit code is 1 when
     something was lost.

@@ -26,6 +26,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import cast
 
 from flight.hal import DeviceEnvironment, DeviceError, Quality, Reading
 from hil.devices.host import explain, host_of, is_gone
@@ -35,6 +37,10 @@ GAUGE_SETTINGS = ("gain", "offset", "scale", "low", "high", "stuck_after_seconds
 TIMEOUT_SECONDS = 1.0
 
 Sample = Callable[[], float]
+
+# Reading's own constructor is written in Python, and takes longer than the rest of a reading.
+_make = cast("Callable[[type[Reading[float]], tuple[float, float, Quality, str]], Reading[float]]", tuple.__new__)
+_GOOD = Quality.GOOD
 
 
 class Gauge:
@@ -82,15 +88,15 @@ class Gauge:
         self._stuck_after = options.number("stuck_after_seconds", 0.0, 0.0)
         self._timeout = options.number("timeout_seconds", TIMEOUT_SECONDS, 0.001)
         self._sample = sample
+        # A method of an object is called faster than the object.
+        self._measure: Sample = getattr(sample, "__call__", sample)  # noqa: B004
         self._bus = bus
         self._host = host_of(environment)
         self._now = environment.clock.now
         self._rate = environment.clock.rate
-        self._last = math.nan
-        self._last_at = self._now()
+        self._last = Reading(math.nan, self._now())
         self._raw = math.nan
-        self._moved_at = self._last_at
-        self._late = False
+        self._moved_at = self._now()
         try:
             self._judge(sample())
         except OSError as error:
@@ -102,27 +108,21 @@ class Gauge:
         """Measure once."""
         if self._bus:
             return await self._read_slowly()
-        return self.read_now()
-
-    def read_now(self) -> Reading[float]:
-        """Measure once, here: what :meth:`read` does when there is no bus to wait for."""
-        began = self._now()
+        # All of control waits meanwhile. This is the host's time, which has nothing to do with the mission's.
+        began = monotonic()
         try:
-            raw = self._sample()
+            raw = self._measure()
         except (OSError, ValueError, DeviceError) as error:
             return self._failed(error)
-        now = self._now()
-        if now - began > self._timeout * self._rate:
+        if monotonic() - began > self._timeout:
             # It held up everything else. From now on a thread of its own waits for it.
             self._bus = self.name
             return self._too_late()
-        # The common case in one go: plausible, and nobody looks whether it is stuck.
         value = raw * self.gain + self.offset
-        if self.low <= value <= self.high and not self._stuck_after:
-            self._last = value = value * self.scale
-            self._last_at = now
-            return Reading(value, now)
-        return self._judge(raw)
+        if self._stuck_after or not self.low <= value <= self.high:
+            return self._judge(raw)
+        self._last = good = _make(Reading, (value * self.scale, self._now(), _GOOD, ""))
+        return good
 
     async def close(self) -> None:
         """Let go of what the sample holds open."""
@@ -153,18 +153,17 @@ class Gauge:
         elif self._stuck_after and now - self._moved_at > self._stuck_after * self._rate:
             seconds = (now - self._moved_at) / self._rate
             return self._stale(f"{self.name}: stuck at {value:g} {self.unit} for {seconds:.0f} s; power it off and on")
-        self._last = value = value * self.scale
-        self._last_at = now
-        return Reading(value, now)
+        self._last = good = Reading(value * self.scale, now)
+        return good
 
     def _failed(self, error: OSError | ValueError | DeviceError) -> Reading[float]:
         gone = is_gone(error) if isinstance(error, OSError) else isinstance(error, DeviceError)
         reason = explain(error) if isinstance(error, OSError) else str(error)
         quality = Quality.ABSENT if gone else Quality.STALE
-        return Reading(self._last, self._last_at, quality, f"{self.name}: {reason}")
+        return self._last._replace(quality=quality, problem=f"{self.name}: {reason}")
 
     def _too_late(self) -> Reading[float]:
         return self._stale(f"{self.name}: no answer within {self._timeout:g} s; its bus is held up, or it is broken")
 
     def _stale(self, problem: str) -> Reading[float]:
-        return Reading(self._last, self._last_at, Quality.STALE, problem)
+        return self._last._replace(quality=Quality.STALE, problem=problem)

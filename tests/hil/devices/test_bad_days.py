@@ -115,19 +115,13 @@ def test_what_is_stuck_is_stale(case: Case, clock: Clock) -> None:
     assert "stuck" in reading.problem
 
 
-def test_what_is_late_is_stale(case: Case, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_late_is_stale(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     gauge, file, value, _ = case
     if "w1_slave" in file.name:
         pytest.skip("its bus has a thread, whose lateness is tested with the gauge")
-    real_pread = os.pread
-
-    def slow(descriptor: int, length: int, offset: int) -> bytes:
-        clock.time += 1.5
-        return real_pread(descriptor, length, offset)
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "pread", slow)
-        assert read(gauge).quality is Quality.STALE
+        patch.setattr("hil.devices.gauge.monotonic", iter([10.0, 11.5]).__next__)
+        assert told(gauge) == (round(value, 6), 1000.0, Quality.STALE)
     # A thread waits for it from now on.
     assert read(gauge).value == pytest.approx(value)
 

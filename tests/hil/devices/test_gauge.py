@@ -23,12 +23,8 @@ class Sensor:
     """What a gauge samples: a number, or an error."""
 
     value: float | OSError | ValueError = 20.0
-    takes: float = 0.0
-    clock: Clock | None = None
 
     def __call__(self) -> float:
-        if self.clock is not None:
-            self.clock.time += self.takes
         if isinstance(self.value, float):
             return self.value
         raise self.value
@@ -109,20 +105,23 @@ def test_a_passing_error_and_garbage_are_stale(environment: DeviceEnvironment) -
         assert reading.problem
 
 
-def test_who_is_late_once_is_waited_for_by_a_thread_from_then_on(environment: DeviceEnvironment, clock: Clock) -> None:
-    sensor = Sensor(20.0, clock=clock)
-    device = gauge(sensor, environment)
-    sensor.takes = 2.0
-    assert read(device).quality is Quality.STALE
-    sensor.clock, threads = None, []
+def test_who_is_late_once_is_waited_for_by_a_thread_from_then_on(
+    environment: DeviceEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
 
     def look() -> float:
         threads.append(threading.current_thread())
-        return 21.0
+        return 20.0 + len(threads)
 
-    device._sample = look
-    assert read(device).value == 21.0
-    assert threads[0] is not threading.main_thread()
+    device = Gauge("meter.board", look, {}, environment, "W", (0.0, 100.0))
+    with monkeypatch.context() as patch:
+        patch.setattr("hil.devices.gauge.monotonic", iter([10.0, 11.5]).__next__)
+        late = read(device)
+    assert (late.value, late.quality) == (21.0, Quality.STALE)
+    assert "no answer within 1 s" in late.problem
+    assert read(device).value == 23.0
+    assert [thread is threading.main_thread() for thread in threads] == [True, True, False]
 
 
 def test_a_bus_that_hangs_costs_control_its_time_once(environment: DeviceEnvironment) -> None:
