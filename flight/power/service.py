@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from flight.power import messages
 from flight.power.battery import ChargeEstimator
 from flight.power.battery_check import BatteryCheck
-from flight.power.forecast import Light
+from flight.power.checks import PowerChecks
+from flight.power.forecast import SOLAR_CONSTANT_WATTS_PER_M2, Light
 from flight.power.memory import ProtectionMemory
 from flight.power.meters import Meters, Readings
 from flight.power.planner import Planner, PlanSettings, battery_design
@@ -22,6 +23,9 @@ from skyrack.v1.thermal_pb2 import ThermalTrip
 
 BUDGET_PERIOD_SECONDS = 15.0
 _BATTERY_PATIENCE_SECONDS = 10.0
+# In mission and in host seconds: the first readings come a moment after the start, and a busy host's come late.
+_METER_PATIENCE_SECONDS = 10.0
+_METER_PATIENCE_HOST_SECONDS = 2.0
 
 
 class PowerManager(Service):
@@ -47,6 +51,12 @@ class PowerManager(Service):
             self.event("protection_forgotten", Severity.SEVERITY_ERROR, forgotten)
         self._meters = Meters(self.devices, satellite.load_names())
         self._readings = Readings()
+        self._checks = PowerChecks(
+            SOLAR_CONSTANT_WATTS_PER_M2 * satellite.array.area_m2 * satellite.array.efficiency_ratio,
+            self._always_on_watts,
+            satellite.load_names(),
+            _METER_PATIENCE_SECONDS + _METER_PATIENCE_HOST_SECONDS * self.clock.rate,
+        )
         self._battery_good_at = self.clock.now()
         self._battery_lost = False
         self.on_parameters()
@@ -67,6 +77,7 @@ class PowerManager(Service):
         now = self.clock.now()
         nodes_watts = sum(readings.loads[name].watts for name in self._nodes)
         self._estimate(now, readings, nodes_watts)
+        self._tell_doubts(now, readings)
         charge = self._estimator.state_of_charge_ratio
         orders = self._protection.step(
             now, readings.loads, self._estimator.power_watts, charge, self._protection_settings
@@ -173,6 +184,13 @@ class PowerManager(Service):
         elif self._battery_lost and not lost:
             self.event("battery_readable", Severity.SEVERITY_INFO, "battery monitor answers again")
         self._battery_lost = lost
+
+    def _tell_doubts(self, now: float, readings: Readings) -> None:
+        battery = readings.battery
+        watts = battery.voltage_volts * battery.current_amperes if battery is not None else None
+        for name, text, sensor in self._checks.look(now, readings, watts):
+            severity = Severity.SEVERITY_INFO if name == "sensor_trusted" else Severity.SEVERITY_WARNING
+            self.event(name, severity, text, sensor=sensor)
 
     def _other_meters_watts(self, readings: Readings) -> float:
         """Battery power as array and loads tell it."""

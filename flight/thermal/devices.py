@@ -42,11 +42,16 @@ class PumpDrive:
         self._commanded = 0.0
         self._lagging_since: float | None = None
         self.duty_ratio = 0.0
+        # What it said, None without an answer, and what it was told before.
+        self.measured_ratio: float | None = None
+        self.commanded_ratio = 0.0
         self.stalled = False
 
     async def read(self, now: float) -> None:
         """Read the duty that the pump runs at; without an answer the commanded one is taken."""
         reading = await self._pump.read_duty()
+        self.measured_ratio = reading.value if reading.good else None
+        self.commanded_ratio = self._commanded
         self.duty_ratio = reading.value if reading.good else self._commanded
         if self.duty_ratio >= _STALLED_RATIO * self._commanded:
             self._lagging_since, self.stalled = None, False

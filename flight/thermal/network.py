@@ -20,7 +20,7 @@ COMMON_NODES = ("cold-plate", "loop", "radiator", "battery")
 # What still conducts when the coolant stands, and how heat transfer grows with flow (Dittus and Boelter).
 _STANDING_RATIO = 0.02
 _FLOW_EXPONENT = 0.8
-_SENSOR_GAIN = 0.3
+SENSOR_GAIN = 0.3
 _PLAUSIBLE_CELSIUS = (-120.0, 200.0)
 _JUMP_KELVIN = 25.0
 _JUMPS_BELIEVED = 10
@@ -52,10 +52,12 @@ class Heat:
 class NodeEstimate:
     """One node's temperature, and whether its sensor may be believed."""
 
-    __slots__ = ("_drift", "_jumps", "_last", "celsius", "seeded", "valid")
+    __slots__ = ("_drift", "_jumps", "_last", "celsius", "innovation_kelvin", "seeded", "valid")
 
     def __init__(self, celsius: float) -> None:
         self.celsius = celsius
+        # The last reading over what the model said before it was taken in; None when there was none.
+        self.innovation_kelvin: float | None = None
         self.valid = False
         self.seeded = False
         self._jumps = 0
@@ -69,6 +71,7 @@ class NodeEstimate:
 
     def correct(self, measured: float | None) -> None:
         """Take a reading, ``None`` where there is no good one."""
+        self.innovation_kelvin = measured - self.celsius if measured is not None and self.seeded else None
         if measured is None or not _PLAUSIBLE_CELSIUS[0] < measured < _PLAUSIBLE_CELSIUS[1]:
             self.valid = False
             return
@@ -90,7 +93,7 @@ class NodeEstimate:
             return
         self._jumps = 0
         self.valid = True
-        self.celsius += _SENSOR_GAIN * error
+        self.celsius += SENSOR_GAIN * error
 
 
 class ThermalEstimator:

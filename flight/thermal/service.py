@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from flight.sensor_check import SensorCheck, Tolerance, told
 from flight.service import Service, command, every, subscribe
 from flight.thermal import budget
+from flight.thermal.checks import ThermalChecks
 from flight.thermal.control import PumpControl
 from flight.thermal.devices import Heaters, PumpDrive, Thermometers
 from flight.thermal.faults import LastingFaults
@@ -30,6 +32,10 @@ _LOST_SECONDS = 5.0
 _LOST_HOST_SECONDS = 2.0
 
 
+# A tachometer that stands still to the last bit while the duty goes up or down.
+_PUMP_TOLERANCE = Tolerance(scatter=0.2, moved=0.15, repeats=60)
+
+
 class ThermalManager(Service):
     """Temperatures, pump and heaters, protection, and the heat budget of compute."""
 
@@ -45,6 +51,10 @@ class ThermalManager(Service):
         self._thermometers = Thermometers(self.devices, satellite)
         self._pump, self._pump_control = PumpDrive(self.devices), PumpControl()
         self._heaters = Heaters(self.devices, satellite)
+        self._checks = ThermalChecks(satellite.thermal, self._estimator.nodes)
+        self._pump_check = SensorCheck(
+            "pump", _PUMP_TOLERANCE, patience_seconds=_LOST_SECONDS + _LOST_HOST_SECONDS * self.clock.rate
+        )
         self._detectors = {node.name: TripDetector() for node in satellite.nodes}
         self._held_duty, self._held_until = 0.0, float("-inf")
         self._stepped_at: float | None = None
@@ -62,12 +72,14 @@ class ThermalManager(Service):
         self._stepped_at = now
         await self._pump.read(now)
         heat = self._rack_heat.heat(self._pump.duty_ratio, self._heaters.watts)
-        self._estimator.step(seconds, heat, self._pump.duty_ratio, await self._thermometers.read())
+        readings = await self._thermometers.read()
+        self._estimator.step(seconds, heat, self._pump.duty_ratio, readings)
         self._protect(now)
         await self._move_pump(now, seconds)
         celsius = {name: node.celsius for name, node in self._estimator.nodes.items()}
         await self._heaters.step(celsius, self.parameters_active.battery_minimum_celsius)
         self._tell_faults(now)
+        self._tell_doubts(now, seconds, readings)
         self._publish_status(now)
 
     @every(seconds=BUDGET_PERIOD_SECONDS)
@@ -155,6 +167,13 @@ class ThermalManager(Service):
         for name in found:
             self.event("thermometer_recovered", Severity.SEVERITY_INFO, f"thermometer of {name} is back", node=name)
 
+    def _tell_doubts(self, now: float, seconds: float, readings: dict[str, float | None]) -> None:
+        for name, text, node in self._checks.look(now, seconds, readings, not self._pump.stalled):
+            self.event(name, _severity(name), text, sensor=f"thermal.{node}")
+        for change in self._pump_check.look(now, self._pump.measured_ratio, self._pump.commanded_ratio):
+            name, text = told(change, "of full duty")
+            self.event(name, _severity(name), text, sensor="pump")
+
     def _publish_status(self, now: float) -> None:
         nodes = self._estimator.nodes
         radiator = nodes["radiator"].celsius
@@ -173,3 +192,8 @@ class ThermalManager(Service):
                 battery_celsius=nodes["battery"].celsius,
             )
         )
+
+
+def _severity(name: str) -> Severity:
+    calm = name in ("sensor_trusted", "radiator_recovered")
+    return Severity.SEVERITY_INFO if calm else Severity.SEVERITY_WARNING

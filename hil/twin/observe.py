@@ -12,6 +12,7 @@ from hil.plant.constants import ZERO_CELSIUS
 
 if TYPE_CHECKING:
     from ground.records import JobRecord
+    from hil.fault_watch import FaultOutcome
     from hil.plant.plant import Plant
 
 WATCH_SECONDS = 10.0
@@ -44,6 +45,7 @@ class TwinReport:
     jobs: dict[str, int]
     preemptions: int
     satellites: tuple[SatelliteReport, ...]
+    faults: tuple[FaultOutcome, ...] = ()
 
     @property
     def speed(self) -> float:

@@ -10,8 +10,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from hil.fault_watch import FaultOutcome
     from hil.twin.observe import TwinReport
     from hil.twin.run import Progress as Tell
     from hil.twin.world import World
@@ -59,7 +60,27 @@ def show_report(report: TwinReport) -> None:
             f"{row.compute_joules / 3.6e6:.2f} kWh",
         )
     console.print(table)
+    if report.faults:
+        console.print(faults_table(report.faults))
     fates = ", ".join(f"{count} {state.lower()}" for state, count in report.jobs.items()) or "none"
     console.print(f"jobs: {fates}; {report.preemptions} preemptions")
     console.print(f"{report.messages:,} messages in {report.host_seconds:.1f} s: {report.speed:,.0f}x real time")
     console.print(f"digest {report.digest}", soft_wrap=True)
+
+
+def faults_table(outcomes: Sequence[FaultOutcome]) -> Table:
+    """What became of faults, one a row."""
+    table = Table(title="faults", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in ("at", "fault", "satellite", "detected", "contained", "recovered", "work lost", "by"):
+        table.add_column(heading, justify="left" if heading in {"fault", "satellite", "by"} else "right")
+    for outcome in outcomes:
+        after = (outcome.detected_after, outcome.contained_after, outcome.recovered_after)
+        table.add_row(
+            f"{outcome.began:,.0f} s",
+            f"{outcome.kind} {outcome.target}".strip(),
+            outcome.satellite,
+            *("never" if seconds is None else f"{seconds:,.0f} s" for seconds in after),
+            f"{outcome.work_lost_seconds:,.0f} s",
+            outcome.detected_by,
+        )
+    return table

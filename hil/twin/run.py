@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hil.fault_watch import FaultWatch
 from hil.twin.observe import WATCH_SECONDS, Moment, Observer, TwinReport, fates
 from hil.twin.workload import Workload, arrivals
 from hil.twin.world import TwinSettings, World
@@ -71,6 +72,8 @@ async def _fly(world_of: Callable[[], World], flight: Flight, progress: Progress
     world = world_of()
     observer = Observer(world.plant)
     start = world.clock.now()
+    if flight.settings.faults:
+        world.watch = FaultWatch(flight.settings.faults, world.designs, start)
     end = start + flight.hours * 3600.0
     peak = min(node.peak_watts for design in world.designs.values() for node in design.nodes)
     # Who submits jobs is not on any satellite: draws of its own, so that more satellites do not change the jobs.
@@ -98,5 +101,6 @@ async def _fly(world_of: Callable[[], World], flight: Flight, progress: Progress
         jobs=fates(records),
         preemptions=sum(record.preemptions for record in records),
         satellites=observer.satellites(),
+        faults=world.watch.outcomes() if world.watch is not None else (),
     )
     return Flown(report, start, observer.traces(), records)

@@ -28,6 +28,7 @@ from flight.process import EXECUTIVE, parameters_for, service_class
 from flight.recording import Recorder
 from ground.segment import SUBSCRIPTIONS, GroundSegment
 from hil.fault_schedule import FaultSchedule
+from hil.fault_watch import FaultWatch, Truth
 from hil.faults import GROUND
 from hil.plant.local import LocalPlantLink
 from hil.plant.plant import Plant
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from skyrack.satellite import ConstellationFile, SatelliteFile
 
 LINKS = ("optical", "antenna")
+LOOK_SECONDS = 5.0
+"""How often the truth is looked at for what becomes of faults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,8 @@ class World:
         self.settings = settings or TwinSettings()
         self.extra_taps: tuple[Tap, ...] = ()
         """Hear what every service publishes, beside the digest; set them before the world runs."""
+        self.watch: FaultWatch | None = None
+        """Hears and sees what becomes of faults; set it before the world runs."""
         self._record = record
         self._recorder: Recorder | None = None
         self.constellation = constellation
@@ -187,6 +192,8 @@ class World:
         parts |= {name: self._fly(name) for name in self.designs}
         if self.settings.faults:
             parts["faults"] = faults.run(self.clock)
+        if self.watch is not None:
+            parts["watch"] = self._look(self.watch)
         return [asyncio.create_task(part, name=name) for name, part in parts.items()]
 
     @property
@@ -240,6 +247,19 @@ class World:
             await asyncio.sleep(RESTART_SECONDS)
             self.ground = self._make_ground()
             await self.ground.open()
+
+    async def _look(self, watch: FaultWatch) -> None:
+        plant = self.plant
+        nodes = {
+            name: [f"thermal.{node.name}.celsius" for node in design.nodes] for name, design in self.designs.items()
+        }
+        while True:
+            await self.clock.sleep(LOOK_SECONDS)
+            now = self.clock.now()
+            for name, keys in nodes.items():
+                charge = plant.read(name, "battery.state_of_charge_ratio")
+                chip = max(plant.read(name, key) for key in keys)
+                watch.look(name, Truth(charge, chip, plant.read(name, "bus.undervoltage") > 0.0), now)
 
     async def _fly(self, satellite: str) -> None:
         design = self.designs[satellite]
@@ -297,7 +317,11 @@ class World:
         name = satellite.encode()
         digest: Tap = lambda topic, header, payload: self.digest.add(name, topic, header, payload)  # noqa: E731
         recorder = () if self._recorder is None else (self._recorder.tap(satellite),)
-        return (digest, *recorder, *self.extra_taps)
+        watch = () if self.watch is None else (self._watching(self.watch, satellite),)
+        return (digest, *recorder, *watch, *self.extra_taps)
+
+    def _watching(self, watch: FaultWatch, satellite: str) -> Tap:
+        return lambda topic, header, payload: watch.hear(satellite, topic, header, payload, self.clock.now())
 
     def _hash_frame(self, topic: str, payload: bytes) -> bytes:
         self.digest.add(topic.encode(), payload)
