@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cache
-import roots
+from scripts.boards import cache, roots
 
 _BOOT_SECONDS = 240.0
 
@@ -92,6 +91,11 @@ class Machine:
         deadline = time.monotonic() + 10
         while self._pid() is not None and time.monotonic() < deadline:
             time.sleep(0.05)
+
+    def discard(self) -> None:
+        """Switch it off and forget its disk."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def on(self) -> bool:
         """Whether it has power."""

@@ -6,8 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import cache
-import roots
+from scripts.boards import cache, roots
 
 # Chips of hwmon and PWM, as the kernel's own drivers; made-up GPIO chips for tests (gpio-sim).
 _OBJECTS = {

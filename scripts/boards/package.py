@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import compileall
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
-import cache
+from scripts.boards import cache
 
 _SOURCES = ("proto", "flight", "ground", "hil", "deploy", "examples")
 _PYTHON = "3.11"
@@ -31,6 +34,23 @@ def wheel() -> Path:
         subprocess.run([*command, str(cache.REPOSITORY)], check=True)
 
     return next(cache.kept("wheel", digest.hexdigest(), build).glob("*.whl"))
+
+
+def unpacked(wheel_file: Path) -> Path:
+    """A wheel as it lies in site-packages, compiled where this Python is the boards', as a .tar.gz."""
+
+    def build(place: Path) -> None:
+        tree = place / "tree"
+        subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel_file), str(tree)], check=True)
+        if f"{sys.version_info[0]}.{sys.version_info[1]}" == _PYTHON:
+            # Minutes on an emulated board. Nobody edits these files there: no dates need to agree.
+            compileall.compile_dir(
+                tree, quiet=2, stripdir=str(tree), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
+            )
+        subprocess.run(["tar", "-C", str(tree), "-czf", str(place / "tree.tar.gz"), "."], check=True)
+        shutil.rmtree(tree)
+
+    return cache.kept("unpacked", [wheel_file.parent.name, sys.version], build) / "tree.tar.gz"
 
 
 def packages(architecture: str, lock: str, only: tuple[str, ...] = ()) -> Path:

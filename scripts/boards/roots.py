@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import cache
+from scripts.boards import cache
 
 SUITE = "bookworm"  # what Raspberry Pi OS of 2023 and 2024 stands on: Python 3.11
 
