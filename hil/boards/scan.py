@@ -90,9 +90,9 @@ def scan(host: Host, also_buses: Sequence[int] = (), access: Access = os.access)
     )
 
 
-def scan_here() -> Mapping[str, Any]:
+def scan_here(also_buses: Sequence[int] = ()) -> Mapping[str, Any]:
     """What this machine is, as JSON takes it."""
-    return cast("Mapping[str, Any]", msgspec.to_builtins(scan(Host())))
+    return cast("Mapping[str, Any]", msgspec.to_builtins(scan(Host(), also_buses)))
 
 
 def kind_of_board(host: Host, model: str) -> Kind:
@@ -138,7 +138,7 @@ def _gpus(host: Host) -> tuple[Gpu, ...]:
 
 
 # What a bench wants to do to which files; one of each is enough to know.
-_WANTED: tuple[tuple[str, int], ...] = (
+PERMISSIONS: tuple[tuple[str, int], ...] = (
     ("/dev/i2c-*", os.R_OK | os.W_OK),
     ("/dev/gpiochip*", os.R_OK | os.W_OK),
     ("/dev/vcio", os.R_OK | os.W_OK),
@@ -152,7 +152,7 @@ _WANTED: tuple[tuple[str, int], ...] = (
 
 
 def _missing_permissions(host: Host, access: Access) -> Iterator[str]:
-    for pattern, mode in _WANTED:
+    for pattern, mode in PERMISSIONS:
         directory, _, name = pattern.partition("*")
         base, _, start = directory.rpartition("/")
         for path in sorted(host.path(base).glob(f"{start}*{name}")):

@@ -37,6 +37,13 @@ _GROUPS = {
     "/dev/ttyUSB": "dialout",
     "/dev/ttyACM": "dialout",
 }
+# By what stands in a path; the first that fits.
+_RULES = {
+    "/dev/watchdog": "71-skyrack-watchdog.rules",
+    "/dev/": "70-skyrack-buses.rules",
+    "pwm": "73-skyrack-pwm.rules",
+    "": "72-skyrack-power.rules",
+}
 _MISSING = "{} needs the Python package {}, which is not installed: pip install 'skyrack[boards]'"
 _GONE = (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 
@@ -159,12 +166,16 @@ _SENTENCES = {
 
 
 def _permission_remedy(path: str) -> str:
+    rules = UDEV_RULES + next(file for part, file in _RULES.items() if part in path)
     for prefix, group in _GROUPS.items():
         if prefix in path:
-            return f"add the user to the group {group} (sudo usermod -aG {group} {_user()}) and log in again"
+            return (
+                f"add the user to the group {group} (sudo usermod -aG {group} {_user()}), or to skyrack with the udev "
+                f"rules of {rules}, and log in again"
+            )
     if "/watchdog" in path:
-        return f"it is for root: start the executive as root, or install the udev rules of {UDEV_RULES}"
-    return f"install the udev rules of {UDEV_RULES} and add the user to the group skyrack"
+        return f"it is for root: start the executive as root, or install the udev rules of {rules}"
+    return f"install the udev rules of {rules} and add the user to the group skyrack"
 
 
 def _user() -> str:
