@@ -200,10 +200,10 @@ def _model() -> str:
     return platform.machine()
 
 
-async def _scan(_request: Mapping[str, Any]) -> Answer:
+async def _scan(request: Mapping[str, Any]) -> Answer:
     from hil.boards.scan import scan_here
 
-    return await asyncio.to_thread(scan_here)
+    return await asyncio.to_thread(scan_here, request.get("buses", ()))
 
 
 async def serve(agent: Agent, output: int) -> None:
