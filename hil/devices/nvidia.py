@@ -150,14 +150,17 @@ class PowerLimit:
 
     def turn(self, ratio: float) -> None:
         """Limit the power."""
+        self._keepsake.keep()
         self._set(round(self.lowest + ratio * (self.top - self.lowest)))
 
     def put_back(self) -> None:
-        """The limit that was found; nothing is asked of a card whose limit was never moved."""
-        if self._gpu.ask("nvmlDeviceGetPowerManagementLimit") != self.top:
-            self._set(self.top)
-        self._keepsake.let_go()
-        self._gpu.close()
+        """The limit that was found."""
+        try:
+            if self._keepsake.changed:
+                self._set(int(self._keepsake.found["limit"]))
+                self._keepsake.let_go()
+        finally:
+            self._gpu.close()
 
     def _set(self, milliwatts: int) -> None:
         self._gpu.ask("nvmlDeviceSetPowerManagementLimit", milliwatts)

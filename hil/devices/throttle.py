@@ -31,7 +31,7 @@ class Knob(Protocol):
         ...
 
     def put_back(self) -> None:
-        """Leave it as it was found."""
+        """Leave it as it was found; nothing is done where nobody turned it."""
         ...
 
 
@@ -112,40 +112,62 @@ def sentences(name: str) -> Iterator[None]:
 
 
 class Keepsake:
-    """What was found before anything was turned: texts by key, kept for whoever follows a service that was killed."""
+    """What was found before anything was turned: texts by key, kept for whoever follows a service that was killed.
+
+    Attributes:
+        found: what is to be put back.
+        changed: whether something may be other than that: this service turned it, or the one before, that was killed.
+    """
 
     def __init__(self, name: str, environment: DeviceEnvironment, found: Mapping[str, str]) -> None:
         directory = environment.state_dir
         self._file: Path | None = None if directory is None else directory / "devices" / f"{name}.found.json"
-        boot = text_or(host_of(environment).path("/proc/sys/kernel/random/boot_id"), "")
-        earlier = self._earlier(boot)
-        # Another bench file may have named other files meanwhile: those it did not know are as they are now.
-        self.found: dict[str, str] = {**found, **{key: text for key, text in earlier.items() if key in found}}
+        self._boot = text_or(host_of(environment).path("/proc/sys/kernel/random/boot_id"), "")
+        # What was not known then is as it is now.
+        earlier = {key: text for key, text in self._earlier().items() if key in found}
+        self.found: dict[str, str] = {**found, **earlier}
+        self.changed = bool(earlier)
+
+    def keep(self) -> None:
+        """Something will be turned now."""
+        if self.changed:
+            return
+        self.changed = True
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.parent.mkdir(parents=True, exist_ok=True)
-                self._file.write_text(json.dumps({"boot_id": boot, "found": self.found}), encoding="utf-8")
+                kept = json.dumps({"boot_id": self._boot, "found": self.found})
+                self._file.write_text(kept, encoding="utf-8")
 
-    def _earlier(self, boot: str) -> Mapping[str, str]:
+    def let_go(self) -> None:
+        """Everything is as it was found."""
+        self.changed = False
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+    def _earlier(self) -> Mapping[str, str]:
         try:
             kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file is not None else {}
         except (OSError, ValueError):
             return {}
-        if not isinstance(kept, dict) or kept.get("boot_id") != boot or not isinstance(kept.get("found"), dict):
+        # After a restart of the board everything is as its firmware and its own services set it.
+        if not isinstance(kept, dict) or kept.get("boot_id") != self._boot or not isinstance(kept.get("found"), dict):
             return {}
         return {key: text for key, text in kept["found"].items() if isinstance(text, str)}
 
-    def let_go(self) -> None:
-        """Everything is as it was found."""
-        if self._file is not None:
-            self._file.unlink(missing_ok=True)
 
+def put_back_files(keepsake: Keepsake, last: Sequence[str] = ()) -> None:
+    """Write every file that was turned as it was found, those of ``last`` last.
 
-def put_back_files(keepsake: Keepsake, order: Sequence[str] = ()) -> None:
-    """Write every file that was found as it was found, those of ``order`` last. Raises OSError for the first."""
-    keys = [key for key in keepsake.found if key not in order] + list(order)
-    for key in keys:
-        write_text(Path(key), keepsake.found[key])
+    Raises:
+        OSError: for the first that cannot be written.
+    """
+    if not keepsake.changed:
+        return
+    for key in [*(key for key in keepsake.found if key not in last), *last]:
+        # What nobody turned may well be what nobody here may write.
+        if text_or(Path(key), "") != keepsake.found[key]:
+            write_text(Path(key), keepsake.found[key])
     keepsake.let_go()
 
 

@@ -101,12 +101,14 @@ class PowerModes:
 
     def turn(self, ratio: float) -> None:
         """Set the nearest mode."""
+        self._keepsake.keep()
         self._set(self._modes[round(ratio * (len(self._modes) - 1))].number)
 
     def put_back(self) -> None:
         """The mode that was found."""
-        self._set(int(self._keepsake.found[STATUS]))
-        self._keepsake.let_go()
+        if self._keepsake.changed:
+            self._set(int(self._keepsake.found[STATUS]))
+            self._keepsake.let_go()
 
     def _set(self, number: int) -> None:
         if number == current(self._status):

@@ -66,6 +66,7 @@ class FrequencyCaps:
 
     def turn(self, ratio: float) -> None:
         """Cap every policy."""
+        self._keepsake.keep()
         for policy, top in zip(self._policies, self._tops, strict=True):
             wanted = policy.lowest + ratio * (top - policy.lowest)
             steps = [step for step in policy.steps if step <= top]

@@ -47,6 +47,7 @@ class FrequencyCap:
 
     def turn(self, ratio: float) -> None:
         """Cap the frequency; a floor above the cap goes down with it."""
+        self._keepsake.keep()
         wanted = self.lowest + ratio * (self._top - self.lowest)
         cap = self._top if ratio == 1.0 else nearest(self._steps, wanted) if self._steps else round(wanted)
         if read_number(self._floor) > cap:

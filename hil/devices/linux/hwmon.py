@@ -123,7 +123,6 @@ class Fan:
             found = {str(path): read_text(path) for path in paths if path.exists()}
         self._duty_at = self._speed_at = self._now()
         self._keepsake = Keepsake(name, environment, found)
-        self._taken = False
 
     async def read(self) -> Reading[float]:
         """Speed, revolutions per minute, by its tachometer."""
@@ -148,11 +147,11 @@ class Fan:
         if not 0.0 <= duty_ratio <= 1.0:
             raise DeviceError(f"{self.name}: {duty_ratio!r} is no duty; it must be 0 to 1")
         with sentences(self.name):
+            self._keepsake.keep()
             # Whatever governs it may have taken it back.
             enable = self._enable()
             if enable.exists() and text_or(enable, "") != MANUAL:
                 write_text(enable, MANUAL)
-            self._taken = True
             write_text(self._locate_pwm(), str(round(duty_ratio * FULL_DUTY)))
 
     async def close(self) -> None:
@@ -160,11 +159,10 @@ class Fan:
         self._duty.close()
         if self._speed is not None:
             self._speed.close()
-        if self._taken:
-            # First the duty: a governor that gets the fan back overrules it.
-            enables = [path for path in self._keepsake.found if path.endswith("_enable")]
-            with contextlib.suppress(OSError):
-                put_back_files(self._keepsake, enables)
+        # First the duty: a governor that gets the fan back overrules it.
+        enables = [path for path in self._keepsake.found if path.endswith("_enable")]
+        with contextlib.suppress(OSError):
+            put_back_files(self._keepsake, enables)
 
     def _measure(self) -> float:
         duty = self._duty()

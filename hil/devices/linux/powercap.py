@@ -118,6 +118,7 @@ class PowerLimit:
 
     def turn(self, ratio: float) -> None:
         """Limit the power."""
+        self._keepsake.keep()
         wanted = round(self._lowest + ratio * (self._top - self._lowest))
         for path, found in self._limits.items():
             write_text(path, str(min(found, wanted) if ratio < 1.0 else found))

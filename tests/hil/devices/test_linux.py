@@ -240,6 +240,13 @@ class TestCpufreq:
         get(after.close())
         assert text(laptop, self.CAP.format(0)) == "3000000"
 
+    def test_who_only_looks_does_not_lift_the_cap_of_another(self, laptop: Host, on_laptop: DeviceEnvironment) -> None:
+        flying = cpufreq.throttle("throttle.cpu", {}, on_laptop)
+        looking = cpufreq.throttle("throttle.cpu", {}, on_laptop)
+        get(flying.set_ratio(0.0))
+        get(looking.close())
+        assert text(laptop, self.CAP.format(0)) == "400000"
+
     def test_no_permission_is_told_when_it_is_turned(
         self, laptop: Host, on_laptop: DeviceEnvironment, deny: Callable[[Path], None]
     ) -> None:
