@@ -35,7 +35,7 @@ class Telecommanded:
 
 def kind_of(fault: Fault) -> str:
     """The name that the catalogue gives to its kind."""
-    return str(fault.__struct_config__.tag)
+    return fault.kind
 
 
 def main_kind(campaign: Campaign, seed: int) -> KindDraw:

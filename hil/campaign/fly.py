@@ -18,7 +18,7 @@ from hil.campaign.draw import Telecommanded, draw, draw_commands, draw_impairmen
 from hil.campaign.ear import Ear
 from hil.campaign.evidence import LOOK_SECONDS, BoardJob, Evidence, Look, Rest, SatelliteEvidence
 from hil.campaign.invariants import Breach, judge
-from hil.fault_watch import FaultOutcome
+from hil.fault_watch import FaultOutcome, FaultWatch
 from hil.twin.run import ALL_JOBS
 from hil.twin.workload import Workload, arrivals
 from hil.twin.world import TwinSettings, World
@@ -87,6 +87,7 @@ class CampaignWorld(World):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.ears = {name: Ear(self.clock.now()) for name in self.designs}
+        self.watch = FaultWatch(self.settings.faults, self.designs, self.clock.now())
 
     def _taps(self, satellite: str) -> tuple[Tap, ...]:
         return (*super()._taps(satellite), self.ears[satellite].hear)
@@ -134,7 +135,7 @@ class _Run:
         self._looks: dict[str, list[Look]] = {name: [] for name in campaign.satellites}
         self._sent: list[str] = []
         self._submitted: list[str] = []
-        self.kind = str(faults[0].__struct_config__.tag) if faults else ""
+        self.kind = faults[0].kind if faults else ""
         self.outcomes: tuple[FaultOutcome, ...] = ()
 
     async def fly(self) -> tuple[Evidence, str]:
@@ -157,6 +158,7 @@ class _Run:
             await self._put_right()
             await self._until(file.run_seconds + file.drain_seconds, [], [])
             evidence = await self._gather()
+            self.outcomes = () if world.watch is None else world.watch.outcomes()
             return evidence, world.digest.hex()
 
     async def _until(self, end_seconds: float, jobs: list[Any], commands: list[Telecommanded]) -> None:

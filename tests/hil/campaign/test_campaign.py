@@ -95,7 +95,7 @@ def broken_by_a_short(loaded: Campaign, seed: int, faults: Sequence[Fault] | Non
 
 def fly_stub(_loaded: Campaign, seed: int, faults: Sequence[Fault] | None = None) -> RunResult:
     given = tuple(faults or ())
-    return RunResult(seed, str(given[0].__struct_config__.tag) if given else "", given)
+    return RunResult(seed, given[0].kind if given else "", given)
 
 
 def test_what_breaks_is_reduced_to_a_fault_file_and_a_command_to_type(
