@@ -10,6 +10,7 @@ _COMMANDS = {
     "scan": ("hil.boards.commands:scan", "Find boards, buses and chips here; suggest a bench file."),
     "check": ("hil.boards.commands:check", "Read and exercise each device of a bench."),
     "run": ("hil.boards.run_commands:run", "Fly a bench: plant here, flight services on the boards."),
+    "guards": ("hil.boards.guard_commands:guards", "Show what a bench's guards did, and clear it."),
     "fault": ("hil.fault_commands:fault", "Bring a fault on in what is up, or list the faults there are."),
     "campaign": ("hil.campaign.commands:campaign", "Fly seeded runs under faults, and judge them."),
     "provision": ("hil.provision.commands:provision", "Give a board its identity, keys, files and services."),

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,8 @@ from flight.hal import DeviceError, Quality, Reading
 from hil.boards.file import Guard
 from hil.boards.guarding import CLEAR, STATE, Guarding, stop_work_below
 from hil.boards.guards import GuardState, step
-from skyrack import virtual
+from skyrack import files, virtual
+from skyrack.cli import main
 
 HOT = Guard(device="sensor.soc", high=80.0, hysteresis=5.0, for_seconds=3.0, action="throttle")
 
@@ -233,3 +238,64 @@ def test_a_full_disk_does_not_keep_a_guard_from_acting(bench: Bench) -> None:
 def test_a_directory_without_work_has_none_to_stop(tmp_path: Path) -> None:
     (tmp_path / "state/nodes/node-1/job-1").mkdir(parents=True)
     assert stop_work_below(tmp_path) == 0
+
+
+BENCH = """
+name = "mine"
+constellation = "bench"
+[[boards]]
+name = "here"
+satellite = "sat-1"
+guards = [{ device = "meter.board", high = 0.001, for_seconds = 0.1, action = "stop-work" }]
+[boards.devices."meter.board"]
+driver = "board.cpu_meter"
+[boards.devices."node.node-1"]
+driver = "board.rack_node"
+settings = { meter = "meter.board" }
+"""
+
+
+def wait_for(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30.0
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_guard_of_a_real_process_acts_and_is_cleared_by_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, board = tmp_path / ".skyrack/mine", tmp_path / "board"
+    run.mkdir(parents=True)
+    board.mkdir()
+    (tmp_path / "mine.toml").write_text(BENCH)
+    place = {"name": "here", "satellite": "sat-1", "address": "local", "python": "", "directory": str(board)}
+    (run / "bench.json").write_text(json.dumps({"bench": "mine.toml", "boards": [place]}))
+    arguments = ["--bench", "mine.toml", "--board", "here", "--directory", str(board)]
+    arguments += ["--satellite", str(files.shipped("satellites", "bench"))]
+    command = [sys.executable, "-m", "hil.boards.guarding", *arguments]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        state = board / STATE
+        wait_for(lambda: state.exists() and bool(json.loads(state.read_bytes())["acted"]))
+        with pytest.raises(SystemExit) as ended:
+            main(["hil", "guards", "--clear"])
+        assert not ended.value.code
+        assert capsys.readouterr().out.startswith("here: ")
+        wait_for(lambda: '"guard-cleared"' in (tmp_path / "log").read_text())
+    finally:
+        process.terminate()
+        assert process.wait(10.0) == 0
+    assert '"device": "meter.board", "action": "stop-work"' in (tmp_path / "log").read_text()
+
+
+def test_there_must_be_a_bench_whose_guards_are_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["hil", "guards"])
+    assert ended.value.code == 2
+    assert "skyrack hil run" in capsys.readouterr().err
