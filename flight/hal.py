@@ -165,7 +165,7 @@ class LoadSwitch(Protocol):
         ...
 
     async def set_closed(self, closed: bool) -> None:
-        """Power the load, or cut it."""
+        """Power the load, or cut it. Raises DeviceError when the switch is gone."""
         ...
 
 
@@ -185,7 +185,7 @@ class Pump(Protocol):
         ...
 
     async def set_duty(self, duty_ratio: float) -> None:
-        """Command a duty."""
+        """Command a duty. Raises DeviceError when the pump is gone."""
         ...
 
 
@@ -199,7 +199,7 @@ class Heater(Protocol):
         ...
 
     async def set_on(self, on: bool) -> None:
-        """Power the heater, or cut it."""
+        """Power the heater, or cut it. Raises DeviceError when the heater is gone."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from flight.hal import DeviceError
 from flight.power import messages
 from flight.power.battery import ChargeEstimator
 from flight.power.battery_check import BatteryCheck
@@ -203,7 +204,12 @@ class PowerManager(Service):
         return min(array - loads - self._always_on_watts, self._design.maximum_charge_watts)
 
     async def _obey(self, order: Order) -> None:
-        await self._meters.switches[order.load].set_closed(order.closed)
+        try:
+            await self._meters.switches[order.load].set_closed(order.closed)
+        except DeviceError as error:
+            # A switch that is gone must not keep the others from being opened; it is ordered again in the next cycle.
+            self.failed(f"switching {order.load}", error)
+            return
         reading = self._readings.loads.get(order.load)
         watts = round(reading.watts, 1) if reading is not None and math.isfinite(reading.watts) else 0.0
         severity = Severity.SEVERITY_INFO if order.closed else Severity.SEVERITY_ERROR

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flight.devices import DeviceRegistry
-from flight.hal import Heater, Pump, TemperatureSensor
+from flight.hal import DeviceError, Heater, Pump, TemperatureSensor
 from flight.thermal.control import Thermostat
 from flight.thermal.network import COMMON_NODES
 from skyrack.satellite import SatelliteFile
@@ -77,14 +77,22 @@ class Heaters:
             (heater.node, devices.get(f"heater.{heater.name}"), Thermostat()) for heater in satellite.heaters
         ]
         self.watts: dict[str, float] = {}
+        self.failures: list[DeviceError] = []
+        """What could not be switched in the last step."""
 
     async def step(self, celsius: dict[str, float], on_below_celsius: float) -> None:
         """Switch by the nodes' temperatures, and read what is on (``watts`` by node)."""
         self.watts = {}
+        self.failures = []
         for node, heater, thermostat in self._heaters:
             wanted = thermostat.step(celsius[node], on_below_celsius)
             state = await heater.is_on()
             if not state.good or state.value != wanted:
-                await heater.set_on(wanted)
+                try:
+                    await heater.set_on(wanted)
+                except DeviceError as error:
+                    # One that is gone must not keep the others from being switched.
+                    self.failures.append(error)
+                    continue
             if wanted:
                 self.watts[node] = self.watts.get(node, 0.0) + heater.watts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flight.hal import DeviceError
 from flight.sensor_check import SensorCheck, Tolerance, told
 from flight.service import Service, command, every, subscribe
 from flight.thermal import budget
@@ -75,9 +76,15 @@ class ThermalManager(Service):
         readings = await self._thermometers.read()
         self._estimator.step(seconds, heat, self._pump.duty_ratio, readings)
         self._protect(now)
-        await self._move_pump(now, seconds)
+        try:
+            await self._move_pump(now, seconds)
+        except DeviceError as error:
+            # A pump that is gone must not keep the heaters from being switched, and the status from being told.
+            self.failed("moving the pump", error)
         celsius = {name: node.celsius for name, node in self._estimator.nodes.items()}
         await self._heaters.step(celsius, self.parameters_active.battery_minimum_celsius)
+        for failure in self._heaters.failures:
+            self.failed("switching a heater", failure)
         self._tell_faults(now)
         self._tell_doubts(now, seconds, readings)
         self._publish_status(now)
