@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hil.devices.host import Host
+from hil.devices.host import Host, ToldError
 
 # Attributes of sysfs are at most a page; numbers are far shorter.
 _NUMBER_BYTES = 64
@@ -108,9 +108,13 @@ def entries(host: Host, directory: str) -> list[Path]:
     return sorted(found, key=lambda entry: (len(entry.name), entry.name))
 
 
-def absent(what: str) -> FileNotFoundError:
+class AbsentError(ToldError, FileNotFoundError):
+    """What is looked for is not there; the message says what to look at."""
+
+
+def absent(what: str, remedy: str = "look whether the device is connected and its driver is loaded") -> AbsentError:
     """The error that a ``locate`` raises when what it looks for is not there."""
-    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), what)
+    return AbsentError(errno.ENOENT, f"{what} is absent; {remedy}")
 
 
 @contextlib.contextmanager

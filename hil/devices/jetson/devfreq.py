@@ -26,7 +26,7 @@ def find_gpu(host: Host) -> Path:
         if directory.name.rpartition(".")[2] in GPUS:
             return directory
     known = ", ".join(directory.name for directory in there) or "none"
-    raise absent(f"the GPU of a Jetson in devfreq (here: {known})")
+    raise absent(f"the GPU of a Jetson in devfreq (here: {known})", "is this a Jetson with JetPack?")
 
 
 def gpu_load_ratio(host: Host) -> float:

@@ -20,7 +20,7 @@ from pathlib import Path
 from flight.hal import DeviceEnvironment, DeviceError
 from hil.devices.host import Host, host_of
 from hil.devices.options import Options
-from hil.devices.sysfs import read_text
+from hil.devices.sysfs import absent, read_text
 from hil.devices.throttle import Keepsake, KnobThrottle, between, sentences
 
 CONFIGURATION = "/etc/nvpmodel.conf"
@@ -148,6 +148,8 @@ def throttle(name: str, settings: Mapping[str, object], environment: DeviceEnvir
     wanted = [word.strip() for word in options.text("modes", "").split(",") if word.strip()]
     host = host_of(environment)
     with sentences(name):
+        if not host.path(CONFIGURATION).exists():
+            raise absent(CONFIGURATION, "is this a Jetson with JetPack?")
         there = modes(read_text(host.path(CONFIGURATION)))
         known = ", ".join(mode.name for mode in there)
         for word in wanted:

@@ -102,7 +102,7 @@ def choose(there: list[Rail], rail: str) -> list[Rail]:
         chosen = [found for found in there if found.name == rail]
     if not chosen:
         known = ", ".join(found.name for found in there) or "none"
-        raise absent(f"the rail {rail} of a Jetson's INA3221 (here: {known})")
+        raise absent(f"the rail {rail} of a Jetson's INA3221 (here: {known})", "is this a Jetson with JetPack?")
     return chosen
 
 

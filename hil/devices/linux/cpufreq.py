@@ -84,7 +84,8 @@ def throttle(name: str, settings: Mapping[str, object], environment: DeviceEnvir
     with sentences(name):
         found = policies(host_of(environment))
         if not found:
-            raise absent(f"{CLASS}/policy0 (no frequency scaling: a virtual machine, or no cpufreq driver)")
+            remedy = "this is a virtual machine, or there is no cpufreq driver: leave the throttle out"
+            raise absent(f"{CLASS}/policy0", remedy)
         keepsake = Keepsake(name, environment, {str(policy.cap): read_text(policy.cap) for policy in found})
         knob = FrequencyCaps(found, keepsake)
     span = f"{min(policy.lowest for policy in found) / 1e6:.2f} to {max(policy.highest for policy in found) / 1e6:.2f}"

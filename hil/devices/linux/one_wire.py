@@ -42,7 +42,8 @@ def find_thermometer(host: Host, address: str) -> Path:
     found = [path for path in there if address in ("", path.name)]
     known = ", ".join(path.name for path in there) or "none"
     if not found:
-        raise absent(f"the 1-Wire thermometer {address}".rstrip() + f" (here: {known})")
+        remedy = "look at its wiring, and whether the bus is on (Raspberry Pi: dtoverlay=w1-gpio in config.txt)"
+        raise absent(f"the 1-Wire thermometer {address}".rstrip() + f" (here: {known})", remedy)
     if len(found) > 1:
         raise DeviceError(f'there are several 1-Wire thermometers; say which by the setting "device": {known}')
     return found[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flight.hal import BatteryState, DeviceEnvironment, DeviceError, Quality, Reading
 from hil.devices.gauge import Gauge
-from hil.devices.host import Host, host_of
+from hil.devices.host import Host, explain, host_of
 from hil.devices.options import Options
 from hil.devices.sysfs import NumberFile, absent, entries, read_text, text_or
 
@@ -38,7 +38,7 @@ def find_battery(host: Host, supply: str) -> Path:
     found = [path for path in there if supply in ("", path.name)]
     known = ", ".join(path.name for path in there) or "none"
     if not found:
-        raise absent(f"the battery {supply}".rstrip() + f" (here: {known})")
+        raise absent(f"the battery {supply}".rstrip() + f" (here: {known})", "is this a machine with a battery?")
     if len(found) > 1:
         raise DeviceError(f'there are several batteries; say which by the setting "supply": {known}')
     return found[0]
@@ -78,7 +78,7 @@ class PowerSupply:
             path = find_battery(host, supply)
             current = _Current(host, supply)
         except OSError as error:
-            raise DeviceError(f"{name}: {error.filename} is absent; is this a machine with a battery?") from error
+            raise DeviceError(f"{name}: {explain(error)}") from error
         volts = NumberFile(lambda: find_battery(host, supply) / "voltage_now", 1e-6)
         self.name = name
         self._volts = Gauge(name, volts, {**common, "scale": voltage_scale}, environment, "V", VOLTS_SPAN)

@@ -44,7 +44,9 @@ def find_zones(host: Host, zone: str) -> list[Path]:
     there = zones(host)
     found = [path for name, path in there if name == zone or (zone == PACKAGES and name.startswith("package-"))]
     if not found:
-        raise absent(f"the powercap zone {zone} (here: {', '.join(name for name, _ in there) or 'none'})")
+        known = ", ".join(name for name, _ in there) or "none"
+        remedy = "the processor counts no energy, or is virtual; use board.cpu_meter or a meter on the bench"
+        raise absent(f"the powercap zone {zone} (here: {known})", remedy)
     return found
 
 

@@ -48,7 +48,7 @@ def ask(host: Host, tag: int, value: bytes, value_bytes: int) -> bytes:
         finally:
             os.close(descriptor)
         return bytes(buffer[20 : 20 + value_bytes])
-    raise absent(DEVICES[0])
+    raise absent(DEVICES[0], "is this a Raspberry Pi, with its vendor's kernel?")
 
 
 def throttled_bits(host: Host) -> int:
