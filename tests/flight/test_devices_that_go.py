@@ -9,7 +9,7 @@ import msgspec
 
 from flight.hal import DeviceError, Reading
 from flight.power.protection import Cause, Order
-from flight.power.service import PowerService
+from flight.power.service import PowerManager
 from flight.thermal.devices import Heaters
 from skyrack import files
 from skyrack.satellite import Heater, load_satellite
@@ -64,7 +64,7 @@ def test_a_load_switch_that_is_gone_is_told_and_does_not_stop_the_others() -> No
 
     async def obey() -> None:
         for load in switches:
-            await PowerService._obey(service, Order(load, closed=True, cause=Cause.RECOVERED))  # type: ignore[arg-type]
+            await PowerManager._obey(service, Order(load, closed=True, cause=Cause.RECOVERED))  # type: ignore[arg-type]
 
     asyncio.run(obey())
     assert switches["node-2"].on
