@@ -24,6 +24,7 @@ that comes back is read again. Before there was any good value, the value is NaN
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable, Mapping
 from time import monotonic
@@ -35,6 +36,10 @@ from hil.devices.options import Options
 
 GAUGE_SETTINGS = ("gain", "offset", "scale", "low", "high", "stuck_after_seconds", "timeout_seconds")
 TIMEOUT_SECONDS = 1.0
+# A file of sysfs may stand for a conversion of 750 ms, as that of a 1-Wire thermometer under hwmon does.
+LONGEST_HOLD_SECONDS = 0.05
+# The device is there, and has nothing to tell now: a thermal zone of a GPU that is switched off, say.
+_NOTHING_NOW = (errno.EAGAIN, errno.ENODATA)
 
 Sample = Callable[[], float]
 
@@ -87,6 +92,7 @@ class Gauge:
             raise DeviceError(f"{name}: low = {self.low:g} must be below high = {self.high:g}")
         self._stuck_after = options.number("stuck_after_seconds", 0.0, 0.0)
         self._timeout = options.number("timeout_seconds", TIMEOUT_SECONDS, 0.001)
+        self._patience = min(self._timeout, LONGEST_HOLD_SECONDS)
         self._sample = sample
         # A method of an object is called faster than the object.
         self._measure: Sample = getattr(sample, "__call__", sample)  # noqa: B004
@@ -100,7 +106,8 @@ class Gauge:
         try:
             self._judge(sample())
         except OSError as error:
-            raise DeviceError(f"{name}: {explain(error)}") from error
+            if error.errno not in _NOTHING_NOW:
+                raise DeviceError(f"{name}: {explain(error)}") from error
         except (ValueError, DeviceError) as error:
             raise DeviceError(f"{name}: {error}") from error
 
@@ -114,10 +121,12 @@ class Gauge:
             raw = self._measure()
         except (OSError, ValueError, DeviceError) as error:
             return self._failed(error)
-        if monotonic() - began > self._timeout:
+        took = monotonic() - began
+        if took > self._patience:
             # It held up everything else. From now on a thread of its own waits for it.
             self._bus = self.name
-            return self._too_late()
+            if took > self._timeout:
+                return self._too_late()
         value = raw * self.gain + self.offset
         if self._stuck_after or not self.low <= value <= self.high:
             return self._judge(raw)

@@ -161,6 +161,8 @@ _SENTENCES = {
     errno.EREMOTEIO: "{where}: no answer at that address; look at wiring, supply and address of the device",
     errno.ETIMEDOUT: "{where}: no answer in time; the bus is held up, look at its wiring and pull-ups",
     errno.EIO: "{where}: the transfer failed; look at wiring, pull-ups and supply of the device",
+    errno.EAGAIN: "{where}: there is nothing to read now; it is switched off, or has not measured yet",
+    errno.ENODATA: "{where}: there is nothing to read now; it is switched off, or has not measured yet",
     errno.EBUSY: "{where} is in use; look which driver or program holds it",
 }
 

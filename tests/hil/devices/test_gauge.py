@@ -124,6 +124,33 @@ def test_who_is_late_once_is_waited_for_by_a_thread_from_then_on(
     assert [thread is threading.main_thread() for thread in threads] == [True, True, False]
 
 
+def test_who_takes_long_but_not_too_long_is_believed_and_waited_for_by_a_thread(
+    environment: DeviceEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def look() -> float:
+        threads.append(threading.current_thread())
+        return 20.0
+
+    device = Gauge("thermal.a", look, {}, environment, "°C", (0.0, 100.0))
+    with monkeypatch.context() as patch:
+        patch.setattr("hil.devices.gauge.monotonic", iter([10.0, 10.75]).__next__)
+        assert read(device).good
+    assert read(device).good
+    assert threads[-1] is not threading.main_thread()
+
+
+def test_who_has_nothing_to_tell_at_the_start_may_later(environment: DeviceEnvironment) -> None:
+    sensor = Sensor(BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable", "/sys/x"))
+    device = gauge(sensor, environment)
+    reading = read(device)
+    assert reading.quality is Quality.STALE
+    assert "/sys/x: there is nothing to read now" in reading.problem
+    sensor.value = 20.0
+    assert read(device).good
+
+
 def test_a_bus_that_hangs_costs_control_its_time_once(environment: DeviceEnvironment) -> None:
     released = threading.Event()
     calls = 0
