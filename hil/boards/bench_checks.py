@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from flight.devices import driver_names
+from flight.hal import DeviceError
 from flight.thermal.network import COMMON_NODES
 from hil.boards.address import LOCAL, parse_address
 from hil.boards.file import BenchBoard, BenchFile, BenchInstrument, Guard
@@ -21,6 +22,7 @@ from hil.boards.parts import (
     Part,
     seats_of,
 )
+from hil.instruments.protocol import InstrumentError, load_instrument
 from skyrack.dictionary import default_limits
 from skyrack.errors import UserError
 from skyrack.files import FileError, suggest
@@ -210,12 +212,14 @@ def _check_instrument(instrument: BenchInstrument, designs: Mapping[str, Satelli
     if instrument.driver not in installed:
         problem = f"no such instrument is installed; {suggest(instrument.driver, installed)}"
         raise refuse(f"{where}.driver", instrument.driver, problem)
-    if not instrument.follows:
-        return
     satellite, _, quantity = instrument.follows.partition(".")
-    if satellite not in designs or not quantity:
+    if instrument.follows and (satellite not in designs or not quantity):
         problem = f"must begin with a satellite and name a quantity of the plant, such as {min(designs)}.array.watts"
         raise refuse(f"{where}.follows", instrument.follows, problem)
+    try:
+        load_instrument(instrument)  # it connects to nothing yet
+    except (DeviceError, InstrumentError) as error:
+        raise refuse(f"{where}.settings", dict(instrument.settings), str(error)) from None
 
 
 def _check_limits(bench: BenchFile, designs: Mapping[str, SatelliteFile], refuse: Refuse) -> None:

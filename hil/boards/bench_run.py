@@ -16,6 +16,7 @@ from ground.client import SkyrackClient, UnreachableError, is_settled
 from hil.boards.derive import Derived, derive
 from hil.boards.file import BenchFile, load_bench_and_designs
 from hil.boards.session import BoardSession, BoardView, place_of, run_identity
+from hil.instruments.bench import start_following
 from hil.plant.client import RemotePlantLink
 from hil.sil.bring_up import Running, brought_up
 from hil.sil.instance import Instance
@@ -87,17 +88,17 @@ class BenchRun:
         self.samples: list[Sample] = []
         self.began_at = running.clock.now()
         self.tasks: list[asyncio.Task[Any]] = []
-        self._plant = RemotePlantLink(running.system.plant_url)
+        self.plant = RemotePlantLink(running.system.plant_url)
         self._submitted = False
         self._jobs: list[dict[str, Any]] = []
         self._satellites: list[dict[str, Any]] = []
         self._last_sample: dict[str, float] = {}
         for satellite in derived.designs:
-            self._plant.sensors(satellite)
+            self.plant.sensors(satellite)
 
     def look(self) -> BenchView:
         """Take the present in."""
-        truth = {name: self._plant.sensors(name) for name in self.derived.designs}
+        truth = {name: self.plant.sensors(name) for name in self.derived.designs}
         now = self.running.clock.now()
         for session in self.sessions:
             self._sample(session, truth[session.board.satellite], now)
@@ -138,7 +139,7 @@ class BenchRun:
 
     def close(self) -> None:
         """Let go of the plant."""
-        self._plant.close()
+        self.plant.close()
 
     def _sample(self, session: BoardSession, truth: Mapping[str, float], now: float) -> None:
         satellite = session.board.satellite
@@ -209,6 +210,7 @@ async def flying(
             run = BenchRun(running, bench, derived, sessions, notes)
             run.tasks += [asyncio.create_task(session.run(), name=session.board.name) for session in sessions]
             run.tasks.append(asyncio.create_task(run.ask_ground(jobs), name="ground"))
+            run.tasks += start_following(bench.instruments, run.plant, running.clock, tell)
             if settings.record is not None:
                 run.tasks.append(asyncio.create_task(_record(settings.record, run, tell), name="record"))
             yield run

@@ -12,11 +12,14 @@ import pytest
 
 from flight.hal import DeviceError, Quality, Reading
 from hil.boards.file import BenchInstrument
+from hil.instruments.bench import start_following
 from hil.instruments.follow import InstrumentStatus, follow
 from hil.instruments.protocol import Instrument, InstrumentError, load_instrument
 from hil.instruments.rules import Doing, Patience, Rules
 from hil.instruments.solar_curve import SolarCurve
+from hil.plant.link import Sample
 from skyrack.clock import MissionClock
+from skyrack.errors import UserError
 from tests.hil.instruments.scpi_server import Load, Model, ScpiServer, Supply
 
 T = TypeVar("T")
@@ -368,3 +371,50 @@ def test_rules_trust_only_a_fresh_and_good_word() -> None:
     assert rules.step(4.0, Reading(1.0, 0.0), "").watts == 1.0
     assert rules.step(6.0, Reading(1.0, 0.0), "").doing is Doing.OFF
     assert rules.step(6.0, Reading(-3.0, 6.0), "").watts == 0.0
+
+
+# A bench.
+
+
+def test_a_bench_starts_its_instruments_and_switches_them_off(supply: ScpiServer) -> None:
+    model = psu(supply)
+
+    class Plant:
+        def read(self, satellite: str, key: str) -> Sample:
+            assert (satellite, key) == ("sat-1", "array.watts")
+            return Sample(1200.0, clock.now())
+
+    clock: MissionClock
+
+    async def fly() -> None:
+        nonlocal clock
+        clock = MissionClock.starting_at(1000.0)
+        settings: dict[str, float | int | str | bool] = {"volts": 12.0, "maximum_amperes": 3.0}
+        settings["resource"] = supply.resource
+        bench = BenchInstrument(
+            name="sun",
+            driver="scpi.solar_array_simulator",
+            follows="sat-1.array.watts",
+            watts_scale=100.0,
+            settings=settings,
+        )
+        told: list[tuple[str, str]] = []
+        tasks = start_following([bench], Plant(), clock, lambda *what: told.append(what))  # type: ignore[arg-type]
+        async with asyncio.timeout(8.0):
+            while not model.on:  # noqa: ASYNC110 - it is on the other side of a socket
+                await asyncio.sleep(0.01)
+        assert model.set["CURR"] == pytest.approx(1.0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert told == [("sun", "is SKYRACK,PSU305,42,1.0"), ("sun", "follows the plant")]
+        with pytest.raises(UserError, match=r"instruments: sun: volts is missing"):
+            start_following(
+                [BenchInstrument(name="sun", driver="scpi.solar_array_simulator", follows="x.y")],
+                Plant(),  # type: ignore[arg-type]
+                clock,
+                lambda *_what: None,
+            )
+
+    asyncio.run(fly())
+    assert not model.on
