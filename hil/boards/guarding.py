@@ -107,10 +107,11 @@ class Guarding:
         """Do what those that acted say, again and again: whoever undoes it is overruled."""
         actions = {state.action for state in self.states}
         self._problems.clear()
-        if "throttle" in actions:
+        # A board that would not be powered off is kept as quiet as can be.
+        if actions & {"throttle", "power-off"}:
             for name in self._throttles:
                 await self._slow(name)
-        if "stop-work" in actions and (ended := self._stop_work()):
+        if actions & {"stop-work", "power-off"} and (ended := self._stop_work()):
             _say("guard-stopped-work", None, f"{ended} jobs were ended")
         for guard, state in zip(self.guards, self.states, strict=True):
             if guard.load:

@@ -209,6 +209,8 @@ def test_a_board_that_was_powered_off_is_not_powered_off_again_when_it_comes_bac
     bench.thermometer.celsius = 85.0
     fly(bench.guarding(guard), 10.0)
     assert not bench.power
+    # It may refuse.
+    assert (bench.jobs, bench.throttle.ratio) == (0, 0.0)
     bench.power = True
     fly(bench.guarding(guard), 10.0)
     assert bench.power
