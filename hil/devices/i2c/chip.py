@@ -103,6 +103,8 @@ class Chip:
     def _meaning(self, error: OSError) -> str:
         if isinstance(error, ToldError):
             return error.strerror or str(error)
+        if error.errno in _FORBIDDEN:
+            return explain(error, f"/dev/i2c-{self.bus}")
         if error.errno == errno.EBUSY:
             return self._claimed() or f"another driver holds 0x{self.address:02x} on i2c-{self.bus}"
         for codes, sentence in _SENTENCES.items():
