@@ -16,7 +16,7 @@ from typing import ClassVar, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from flight.hal import DeviceError
-from hil.devices.host import UDEV_RULES, Host, I2cBus, ToldError
+from hil.devices.host import Host, I2cBus, ToldError, explain
 
 T = TypeVar("T")
 
