@@ -96,10 +96,9 @@ class AgentClient:
             async with asyncio.timeout(connect_seconds):
                 await client._greeted
         except TimeoutError:
+            why = client.why()
             await client.close()
-            raise BoardLostError(
-                f"board {place.name}: no agent answered within {connect_seconds:g} s: {client.why()}"
-            ) from None
+            raise BoardLostError(f"board {place.name}: no agent answered within {connect_seconds:g} s: {why}") from None
         except BaseException:
             await client.close()
             raise

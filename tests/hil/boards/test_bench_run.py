@@ -18,20 +18,22 @@ from pathlib import Path
 
 import pytest
 
+from flight.compute.shim import tree
 from ground.client import is_settled
 from hil.boards.bench_run import BenchRun, BenchSettings, flying
+from hil.boards.session import run_identity
 from hil.boards.ssh import CONFIG_VARIABLE
-from hil.processes import process_table
+from hil.processes import RUN_VARIABLE, process_table
 from hil.sil.instance import Instance
 from skyrack import files
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
-# Some ten seconds of one core: long enough to be interrupted.
+# Some fifteen seconds of one core: long enough to be interrupted.
 PROGRAM = """
 import json, os, pathlib, time
 kept = pathlib.Path(os.environ["SKYRACK_CHECKPOINT_DIR"]) / "count"
 count = int(kept.read_text()) if kept.exists() else 0
-while count < 60:
+while count < 150:
     end = time.monotonic() + 0.1
     while time.monotonic() < end:
         pass
@@ -107,6 +109,8 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ssh]:
     (keys / "sshd_config").write_text(
         f"HostKey {keys}/host\nAuthorizedKeysFile {keys}/user.pub\nPidFile none\nStrictModes no\nUsePAM no\n"
         f"PasswordAuthentication no\nListenAddress 127.0.0.1\nPort {port}\nLogLevel ERROR\n"
+        # What this user's shell does at a login is none of ours, and a lock of the board is for the board.
+        f"SetEnv HOME={tmp_path}\n"
     )
     kind, key, *_ = (keys / "host.pub").read_text().split()
     (keys / "known").write_text(f"[127.0.0.1]:{port} {kind} {key}\n")
@@ -161,7 +165,9 @@ async def until(run: BenchRun, condition: Callable[[], bool], what: str, seconds
         await asyncio.sleep(0.1)
 
 
-def test_a_job_is_completed_though_the_board_drops_off_the_network(tmp_path: Path, ssh: Ssh) -> None:
+def test_a_job_is_completed_though_the_board_drops_off_the_network_and_loses_its_power(
+    tmp_path: Path, ssh: Ssh
+) -> None:
     async def main() -> None:
         instance = Instance.named("bench", tmp_path / "home")
         bench = write_bench(tmp_path, f"ssh://127.0.0.1:{ssh.port}")
@@ -170,6 +176,9 @@ def test_a_job_is_completed_though_the_board_drops_off_the_network(tmp_path: Pat
             assert instance.read_record() is None or instance.live
             boards = json.loads((instance.directory / "bench.json").read_text())["boards"]
             assert boards[0]["address"].startswith("ssh://")
+
+            def read_log(service: str) -> str:
+                return (tmp_path / "far/bench/logs" / f"{service}.log").read_text()
 
             def jobs() -> list[str]:
                 return [job["state"] for job in run.look().jobs]
@@ -184,17 +193,34 @@ def test_a_job_is_completed_though_the_board_drops_off_the_network(tmp_path: Pat
             ssh.cut()
             await until(run, lambda: session.view.link == "lost", "the loss is said", 10.0)
             assert any("is lost" in note for note in run.notes)
-            # Its services went on meanwhile, without the plant's sensors and without the ground.
+            # Its services go on meanwhile, without the plant's sensors and without the ground: they say so, count and
+            # model what they cannot measure, and hold their mode.
+            await until(run, lambda: "sensor_silent" in read_log("power"), "power misses its sensors")
             assert len(alive(services.values())) == len(services)
             ssh.mend()
             await until(run, lambda: session.view.link == "up", "it is back", 30.0)
             await until(run, lambda: bool(session.view.services), "its services are seen again")
             assert session.view.services == services, "the same processes as before"
             assert (session.view.losses, session.view.boots) == (1, 0)
+            await until(run, lambda: "battery_readable" in read_log("power"), "power has its sensors again")
+            assert "SAFE" not in read_log("executive")
+            assert jobs() == ["RUNNING"]
+            # The power of the board is cut: nothing of it is left, save what it wrote.
+            ssh.cut()
+            keeper = int((tmp_path / "far/bench/keeper.lock").read_text().split()[0])
+            os.kill(keeper, signal.SIGKILL)
+            tree.kill_marked(f"{RUN_VARIABLE}={run_identity(instance.identity())}")
+            await until(run, lambda: session.view.link == "lost", "the loss is said", 10.0)
+            ssh.mend()
+            await until(run, lambda: session.view.link == "up" and session.view.losses == 2, "it is back", 60.0)
+            await until(run, lambda: session.view.services.keys() == services.keys(), "its services are started again")
+            assert not set(session.view.services.values()) & set(services.values())
             await until(run, lambda: bool(run.look().jobs) and all(map(is_settled, run.look().jobs)), "the job is over")
             assert jobs() == ["COMPLETED"]
             assert run.look().jobs[0]["attempt"] == 1
-        assert not alive(services.values()), "nothing is left on the board"
+            last = dict(session.view.services)
+        assert last
+        assert not alive(last.values()), "nothing is left on the board"
 
     asyncio.run(main())
     keys = {path.name for path in (tmp_path / "far" / "bench" / "keys").iterdir()}
