@@ -30,8 +30,6 @@ _SENTENCES: Final = {
     "(skyrack hil scan lists what answers)",
     _STUCK: "i2c-{bus} is stuck: something holds SDA or SCL low, so that the {where} cannot be reached; "
     "switch the chips off and on, and look at the pull-up resistors",
-    _FORBIDDEN: "/dev/i2c-{bus} may not be opened: add this user to the group i2c, or to skyrack with the udev rules "
-    f"of {UDEV_RULES}70-skyrack-buses.rules",
     _GONE: "there is no bus /dev/i2c-{bus}: switch I2C on (Raspberry Pi: dtparam=i2c_arm=on), load the module i2c-dev, "
     "or plug its adapter in",
 }
