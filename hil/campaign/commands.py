@@ -60,7 +60,6 @@ def campaign(
     Exit code 0 says that every invariant held in every run; 1, that one was broken; 130, that the campaign was
     interrupted, and what there was is shown. A broken run is reduced to the fewest and simplest faults that break it.
     """
-    from hil.campaign.draw import kind_of
     from hil.campaign.file import load_campaign
     from hil.campaign.present import as_plain, show, watching
     from hil.campaign.summary import summarise
@@ -79,7 +78,7 @@ def campaign(
         except KeyboardInterrupt:
             interrupted = True
     kinds = [kind.kind for kind in flown.file.kinds]
-    kinds += sorted({kind_of(fault) for result in results for fault in result.faults} - set(kinds))
+    kinds += sorted({fault.kind for result in results for fault in result.faults} - set(kinds))
     summary = summarise(flown.file.name, kinds, first, results)
     if not as_json:
         show(summary)

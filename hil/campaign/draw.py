@@ -33,11 +33,6 @@ class Telecommanded:
     arguments: tuple[tuple[str, float | str | bool], ...] = ()
 
 
-def kind_of(fault: Fault) -> str:
-    """The name that the catalogue gives to its kind."""
-    return fault.kind
-
-
 def main_kind(campaign: Campaign, seed: int) -> KindDraw:
     """The kind whose turn it is."""
     kinds = campaign.file.kinds
@@ -55,7 +50,11 @@ def draw(campaign: Campaign, seed: int) -> tuple[Fault, ...]:
     count = rng.randint(*campaign.file.companions) if any(weights) else 0
     companions = rng.choices(kinds, weights, k=count) if count else []
     tables += [_fault(campaign, kind, rng.randrange(len(kind.variants)), rng) for kind in companions]
-    return parse_faults(tables, f"{campaign.source}, seed {seed}")
+    kept: dict[tuple[str, str, str], Fault] = {}
+    for fault in parse_faults(tables, f"{campaign.source}, seed {seed}"):
+        # The end of one would mend another that strikes the same part.
+        kept.setdefault((fault.kind, fault.satellite, fault.target), fault)
+    return tuple(kept.values())
 
 
 def draw_impairments(campaign: Campaign, seed: int) -> ImpairmentsTable:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from flight.executive.limits import limits_of
-from hil.campaign.draw import kind_of
 from skyrack.jobs import REACHABLE, JobState
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def judge(evidence: Evidence, file: CampaignFile) -> tuple[Breach, ...]:
 def excuses(excuse: Excuse, breach: Breach, evidence: Evidence) -> bool:
     """Whether a fault of the run makes this invariant impossible to hold."""
     return excuse.invariant == breach.invariant and any(
-        kind_of(fault) == excuse.kind
+        fault.kind == excuse.kind
         and (not breach.satellite or fault.satellite == breach.satellite)
         and all(getattr(fault, name, 0.0) >= least for name, least in excuse.at_least.items())
         for fault in evidence.faults

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -10,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from flight.executive.limits import limits_of
-from hil.campaign.draw import kind_of
+from hil.faults import BROKER, GROUND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ def timeline(campaign: Campaign, result: RunResult, satellite: str) -> str:
     work.set_xlabel("minutes of the run")
     for axes in (charge, heat, mode, work):
         _shade(axes, looks)
-        _faults(axes, result, satellite)
+        _faults(axes, result, satellite, named=axes is charge)
         axes.spines[["top", "right"]].set_visible(False)
     work.set_xlim(0.0, minutes[-1] if minutes else 1.0)
     return _svg(figure)
@@ -94,10 +95,11 @@ def recovery_times(groups: Sequence[tuple[str, Sequence[float]]]) -> str:
 
 
 def _modes(axes: Axes, looks: Sequence[Look]) -> None:
-    for look, following in zip(looks, [*looks[1:], None], strict=True):
-        end = following.seconds if following is not None else look.seconds
-        colour = MODE_COLOURS.get(look.mode, "#dddddd")
-        axes.axvspan(look.seconds / MINUTE, end / MINUTE, color=colour, linewidth=0)
+    stretches = [(mode, list(group)) for mode, group in itertools.groupby(looks, lambda look: look.mode)]
+    ends = [group[0].seconds for _, group in stretches[1:]] + [looks[-1].seconds if looks else 0.0]
+    for (mode, group), end in zip(stretches, ends, strict=True):
+        colour = MODE_COLOURS.get(mode, "#dddddd")
+        axes.axvspan(group[0].seconds / MINUTE, end / MINUTE, color=colour, alpha=0.8, linewidth=0)
     axes.set_yticks([])
     axes.set_ylabel("mode", rotation=0, ha="right", va="center")
 
@@ -113,17 +115,23 @@ def _shade(axes: Axes, looks: Sequence[Look]) -> None:
             begun = None
 
 
-def _faults(axes: Axes, result: RunResult, satellite: str) -> None:
-    for fault in result.faults:
-        if fault.satellite != satellite:
-            continue
+def _faults(axes: Axes, result: RunResult, satellite: str, *, named: bool = False) -> None:
+    struck = [fault for fault in result.faults if fault.satellite in (satellite, GROUND, BROKER)]
+    for row, fault in enumerate(struck):
         begin = fault.at_seconds / MINUTE
         axes.axvline(begin, color=FAULT_COLOUR, linewidth=0.8)
         if fault.duration_seconds is not None:
             axes.axvspan(begin, begin + fault.duration_seconds / MINUTE, color=FAULT_COLOUR, alpha=0.07, linewidth=0)
-        if axes.get_ylabel() == "charge, %":
+        if named:
+            text = f"{fault.kind} {fault.target}".strip()
             axes.annotate(
-                kind_of(fault), (begin, 1.0), xycoords=("data", "axes fraction"), fontsize=7, color=FAULT_COLOUR
+                text,
+                (begin, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(2, 2 + 8 * row),
+                textcoords="offset points",
+                fontsize=7,
+                color=FAULT_COLOUR,
             )
 
 

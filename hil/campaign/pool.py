@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
-from hil.campaign.draw import draw, kind_of
+from hil.campaign.draw import draw
 from hil.campaign.file import Campaign, load_campaign
 from hil.campaign.fly import RunResult, fly_run
 from hil.campaign.invariants import Breach
@@ -151,7 +151,7 @@ class _Pool:
         _end(worker.process, worker.pipe)
         task = worker.task
         faults = tuple(draw(self._campaign, task.seed) if task.faults is None else task.faults)
-        kind = kind_of(faults[0]) if faults else ""
+        kind = faults[0].kind if faults else ""
         return RunResult(task.seed, kind, faults, breaches=(Breach("run", "", reason),))
 
 
