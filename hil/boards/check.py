@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Protocol
 
 import msgspec
 
+from flight.hal import DeviceError, Quality, Reading
 from hil.boards.address import LOCAL
 from hil.boards.check_here import BoardCheck
 from hil.boards.client import AgentClient, AgentError, BoardLostError, Place
-from hil.boards.file import BenchBoard, BenchFile
+from hil.boards.file import BenchBoard, BenchFile, BenchInstrument
 from hil.boards.resolve import ResolvedBoard, resolve
-from hil.boards.watched import Row
+from hil.boards.watched import Row, Watched
 from hil.devices.host import Host, attach
+from hil.instruments.protocol import InstrumentError, load_instrument
 from skyrack import files
 from skyrack.errors import UserError
 from skyrack.satellite import ConstellationFile, SatelliteFile
@@ -30,9 +33,14 @@ _ANSWER_SECONDS, _EXERCISE_SECONDS = 15.0, 120.0
 
 @dataclass(slots=True)
 class BoardView:
-    """What is known of a board: its devices, or why nothing is; ``notes`` are what looks odd in its bench file."""
+    """What is known of a board: its devices, or why nothing is; ``notes`` are what looks odd in its bench file.
 
-    board: BenchBoard
+    The instruments of the bench computer are one view, too: they fly no satellite.
+    """
+
+    name: str
+    address: str
+    satellite: str = ""
     notes: tuple[str, ...] = ()
     problem: str = ""
     rows: list[Row] = field(default_factory=list)
@@ -68,6 +76,57 @@ class Here:
 
     async def close(self) -> None:
         await self._check.close()
+
+
+class _Terminals:
+    """An instrument as a meter of what flows at its terminals; it is opened when it is first read, and again."""
+
+    unit = "W"
+
+    def __init__(self, described: BenchInstrument) -> None:
+        try:
+            self._instrument = load_instrument(described)
+        except InstrumentError as error:
+            raise DeviceError(str(error)) from None
+        self.how = ""
+
+    async def read(self) -> Reading[float]:
+        """Identity and limits first, then watts. Its output stays off."""
+        try:
+            if not self.how:
+                self.how = await self._instrument.open()
+            trip = await self._instrument.trip()
+            watts = (await self._instrument.measure()).watts
+        except InstrumentError as error:
+            self.how = ""
+            return Reading(math.nan, math.nan, Quality.ABSENT, str(error))
+        problem = f"its protection switched it off: {trip}" if trip else ""
+        return Reading(watts, math.nan, Quality.STALE if trip else Quality.GOOD, problem)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._instrument.close()
+
+
+class Instruments:
+    """Instruments of the bench computer."""
+
+    def __init__(self, described: Sequence[BenchInstrument]) -> None:
+        self._made: dict[str, _Terminals] = {}
+        self._described = {each.name: each for each in described}
+        self._watched = [Watched(each.name, each.driver, self._make) for each in described]
+
+    def _make(self, name: str) -> _Terminals:
+        if name not in self._made:
+            self._made[name] = _Terminals(self._described[name])
+        return self._made[name]
+
+    async def look(self, exercise: str) -> list[Row]:
+        return list(await asyncio.gather(*(one.look() for one in self._watched)))
+
+    async def close(self) -> None:
+        for made in self._made.values():
+            await made.close()
 
 
 class There:
@@ -128,19 +187,24 @@ async def examine(
             problem = f"the bench has no such board; {files.suggest(name, names)}"
             raise UserError(f"--board {name}: {problem}")
     chosen = [board for board in bench.file.boards if not boards or board.name in boards]
-    views = [BoardView(board) for board in chosen]
+    views: list[BoardView] = []
+    sources: list[Source] = []
+    for board in chosen:
+        design = bench.designs[board.satellite]
+        resolved = resolve(bench.file, board.name, design)
+        views.append(BoardView(board.name, board.address, board.satellite, resolved.notes))
+        sources.append(_source(bench, board, resolved, design, host))
+    if bench.file.instruments and not boards:
+        views.append(BoardView("instruments", LOCAL))
+        sources.append(Instruments(bench.file.instruments))
 
-    async def one(view: BoardView) -> None:
-        design = bench.designs[view.board.satellite]
-        resolved = resolve(bench.file, view.board.name, design)
-        view.notes = resolved.notes
-        source = _source(bench, view.board, resolved, design, host)
+    async def one(source: Source, view: BoardView) -> None:
         try:
             await _watch(source, view, seconds, exercise, lambda: tell(views))
         finally:
             await source.close()
 
-    await asyncio.gather(*(one(view) for view in views))
+    await asyncio.gather(*(one(source, view) for source, view in zip(sources, views, strict=True)))
     return views
 
 

@@ -110,9 +110,9 @@ def check(bench: str, boards: tuple[str, ...], seconds: float, exercise: bool, a
                 "good": good,
                 "boards": [
                     {
-                        "board": view.board.name,
-                        "address": view.board.address,
-                        "satellite": view.board.satellite,
+                        "board": view.name,
+                        "address": view.address,
+                        "satellite": view.satellite,
                         "good": view.good,
                         "problem": view.problem,
                         "notes": view.notes,

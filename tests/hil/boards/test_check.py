@@ -13,11 +13,13 @@ import msgspec
 import pytest
 
 from flight.hal import BatteryState, BoardState, DeviceError, LaserReading, NodeState, Quality, Reading
+from hil.boards import check as checking
 from hil.boards import watched
 from hil.boards.check import Bench, BoardView, There, examine
 from hil.boards.file import BenchBoard, load_bench_and_designs
 from hil.boards.watched import Row, Watched
 from hil.devices.host import Host
+from hil.instruments.protocol import InstrumentError, Measured
 from skyrack import files
 from skyrack.cli import main
 
@@ -295,3 +297,47 @@ def test_what_is_mistyped_is_one_sentence(
     assert code == 2
     assert word in err
     assert err.count("\n") == 1
+
+
+class Supply:
+    """An instrument that is plugged in when it is ``there``."""
+
+    there, tripped, closed = True, "", False
+
+    async def open(self) -> str:
+        if not self.there:
+            raise InstrumentError("sun: nobody answers at 192.168.1.20")
+        return "SKYRACK,PSU305"
+
+    async def measure(self) -> Measured:
+        return Measured(12.0, 0.5)
+
+    async def trip(self) -> str:
+        return self.tripped
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+INSTRUMENT = """
+[[instruments]]
+name = "sun"
+driver = "scpi.solar_array_simulator"
+settings = { resource = "TCPIP0::192.168.1.20::5025::SOCKET", volts = 12, maximum_amperes = 3 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("there", "tripped", "verdict", "word"),
+    [(True, "", "ok", ""), (False, "", "absent", "nobody answers"), (True, "over-voltage", "stale", "over-voltage")],
+)
+def test_instruments_are_asked_who_they_are_and_what_they_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, tripped: str, verdict: str, word: str
+) -> None:
+    supply = Supply()
+    supply.there, supply.tripped = there, tripped
+    monkeypatch.setattr(checking, "load_instrument", lambda _described: supply)
+    row = check(bench(tmp_path, BENCH + INSTRUMENT), Host(root=tmp_path))["sun"]
+    assert (row.verdict, row.how, row.value) == (verdict, "SKYRACK,PSU305" if there else "", 6.0 if there else None)
+    assert word in row.problem
+    assert supply.closed
