@@ -60,7 +60,7 @@ async def follow(
         InstrumentError: it is another instrument, or its settings do not fit: trying again would not help.
     """
     stale_seconds = _STALE_MISSION_SECONDS + _STALE_HOST_SECONDS * clock.rate
-    rules = Rules(instrument.name, patience or Patience(stale_seconds))
+    rules = Rules(instrument.name, patience or Patience(stale_seconds), clock.rate)
     period = period_seconds * clock.rate
     follower = _Follower(instrument, sense, clock, watts_scale, say, show, rules, period)
     try:

@@ -38,7 +38,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Times in seconds; ``stale_seconds`` of mission time, the others too (a bench flies at rate 1)."""
+    """Times in seconds: ``stale_seconds`` of mission time, the others of the host's, in which hardware cools."""
 
     stale_seconds: float = 5.0
     rest_seconds: float = 10.0
@@ -52,8 +52,10 @@ _USUAL: Final = Patience()
 class Rules:
     """One instrument's state. ``step`` is called once a cycle."""
 
-    def __init__(self, name: str, patience: Patience = _USUAL) -> None:
+    def __init__(self, name: str, patience: Patience = _USUAL, rate: float = 1.0) -> None:
+        """``rate`` is mission seconds per second of the host."""
         self._name = name
+        self._rate = rate
         self._patience = patience
         self._trips: deque[float] = deque()
         self._rest_until = -math.inf
@@ -90,7 +92,7 @@ class Rules:
 
     def _tripped(self, now: float, trip: str) -> Order:
         patience = self._patience
-        while self._trips and now - self._trips[0] > patience.forgive_seconds:
+        while self._trips and now - self._trips[0] > patience.forgive_seconds * self._rate:
             self._trips.popleft()
         self._trips.append(now)
         if len(self._trips) > patience.tries:
@@ -98,6 +100,6 @@ class Rules:
             said = f"{self._name} tripped ({trip}) {len(self._trips)} times within {patience.forgive_seconds:.0f} s "
             return Order(self.doing, said=f"{said}and stays off: look at what hangs on it, and start the run again")
         self.doing = Doing.REST
-        self._rest_until = now + patience.rest_seconds
+        self._rest_until = now + patience.rest_seconds * self._rate
         said = f"{self._name} tripped ({trip}) and is off; it is tried again in {patience.rest_seconds:.0f} s"
         return Order(self.doing, said=said)

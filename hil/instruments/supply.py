@@ -74,9 +74,7 @@ class SolarArraySimulator:
         d, limits, session = self._dialect, self._limits, self._session
         identity = await identify(session, self._wanted_identity)
         await session.forget_errors()
-        if self._channel:
-            await session.tell(self._words(d.select))
-        await session.tell(self._words(d.output, "OFF"), self._words(d.amperes, 0.0))
+        await self._tell(self._words(d.output, "OFF"), self._words(d.amperes, 0.0))
         await session.tell(*(self._words(words, limits.over_voltage_volts) for words in d.over_voltage))
         if limits.over_current_amperes:
             await session.tell(*(self._words(words, limits.over_current_amperes) for words in d.over_current))
@@ -95,12 +93,12 @@ class SolarArraySimulator:
             or abs(point.amperes - self._set.amperes) > 1e-3
         ):
             d = self._dialect
-            await self._session.tell(self._words(d.volts, point.volts), self._words(d.amperes, point.amperes))
+            await self._tell(self._words(d.volts, point.volts), self._words(d.amperes, point.amperes))
             await self._check(d.ask_volts, point.volts, "V")
             await self._check(d.ask_amperes, point.amperes, "A")
             self._set = point
         if not self._on:
-            await self._session.tell(self._words(self._dialect.output, "ON"))
+            await self._tell(self._words(self._dialect.output, "ON"))
             self._on = True
         return min(watts, self._limits.watts, point.volts * point.amperes)
 
@@ -133,7 +131,7 @@ class SolarArraySimulator:
     async def off(self) -> None:
         """Output off."""
         self._on, self._set = False, None
-        await self._session.tell(self._words(self._dialect.output, "OFF"))
+        await self._tell(self._words(self._dialect.output, "OFF"))
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -144,6 +142,11 @@ class SolarArraySimulator:
         watts = min(watts, limits.watts)
         point = self._curve.one_diode(watts, self._volts) if self._one_diode else self._curve.knee(watts)
         return SetPoint(min(point.volts, limits.volts), min(point.amperes, limits.amperes))
+
+    async def _tell(self, *commands: str) -> None:
+        """Commands to the channel: somebody at the front panel may have chosen another one."""
+        select = (self._words(self._dialect.select),) if self._channel else ()
+        await self._session.tell(*select, *commands)
 
     async def _check(self, question: str, wanted: float, unit: str) -> None:
         found = await self._session.number(self._words(question))
@@ -205,5 +208,7 @@ def solar_array_simulator(name: str, settings: Mapping[str, object]) -> SolarArr
         raise DeviceError(f"{name}: over_current_amperes must be at least maximum_amperes, or 0 to leave it alone")
     session, channel, identity = session_of(options)
     dialect = SUPPLIES[options.choice("dialect", SUPPLIES, "scpi")]
+    if "{c}" in dialect.output:
+        channel = channel or 1
     curve = SolarCurve(volts, open_circuit)
     return SolarArraySimulator(session, dialect, channel, curve, limits, one_diode=one_diode, identity=identity)

@@ -105,6 +105,59 @@ class Supply(Model):
             self.unknown()
 
 
+class Dialect(Supply):
+    """The same supply, with other words: ``words`` translates, {v} is what follows the last comma or blank."""
+
+    def __init__(self, questions: dict[str, str], commands: dict[str, str]) -> None:
+        super().__init__(ohms=4.0)
+        self.questions, self.commands = questions, commands
+        self.trip = {"VOLT": False, "CURR": False}
+
+    def fault(self, bit: int) -> None:
+        with self.lock:
+            self.trip["VOLT" if bit == 1 else "CURR"] = True
+            self.on = False
+
+    def command(self, text: str) -> str | None:
+        for theirs, ours in self.questions.items():
+            if text == theirs:
+                if ours in self.trip:
+                    return "YES" if self.trip[ours] else "NO"
+                return super().command(ours)
+        for theirs, ours in self.commands.items():
+            if text.startswith(theirs):
+                if ours in self.trip:
+                    self.trip[ours] = False
+                elif ours:
+                    super().command(f"{ours} {text.removeprefix(theirs)}")
+                return None
+        return super().command(text)
+
+
+KEYSIGHT_E36 = (
+    {"VOLT:PROT:TRIP?": "VOLT", "CURR:PROT:TRIP?": "CURR"},
+    {"VOLT:PROT:STAT ON": "", "CURR:PROT:STAT ON": "", "VOLT:PROT:CLE": "VOLT", "CURR:PROT:CLE": "CURR"},
+)
+RIGOL_DP800 = (
+    {
+        "OUTP? CH1": "OUTP?",
+        "MEAS:VOLT? CH1": "MEAS:VOLT?",
+        "MEAS:CURR? CH1": "MEAS:CURR?",
+        "OUTP:OVP:QUES? CH1": "VOLT",
+        "OUTP:OCP:QUES? CH1": "CURR",
+    },
+    {
+        "OUTP:OVP:VAL CH1,": "VOLT:PROT",
+        "OUTP:OCP:VAL CH1,": "CURR:PROT",
+        "OUTP:OVP CH1,ON": "",
+        "OUTP:OCP CH1,ON": "",
+        "OUTP:OVP:CLEAR CH1": "VOLT",
+        "OUTP:OCP:CLEAR CH1": "CURR",
+        "OUTP CH1,": "OUTP",
+    },
+)
+
+
 class Load(Model):
     """An electronic load on a battery with an internal resistance."""
 

@@ -20,7 +20,7 @@ from hil.instruments.solar_curve import SolarCurve
 from hil.plant.link import Sample
 from skyrack.clock import MissionClock
 from skyrack.errors import UserError
-from tests.hil.instruments.scpi_server import Load, Model, ScpiServer, Supply
+from tests.hil.instruments.scpi_server import KEYSIGHT_E36, RIGOL_DP800, Dialect, Load, Model, ScpiServer, Supply
 
 T = TypeVar("T")
 
@@ -150,7 +150,29 @@ def test_a_trip_is_said_and_recovers_after_a_rest(supply: ScpiServer, bit: int, 
         await run.until(lambda: model.on)
         assert model.condition == 0
 
-    asyncio.run(Run(simulator(supply), Patience(rest_seconds=4.0))(test))
+    asyncio.run(Run(simulator(supply), Patience(stale_seconds=25.0, rest_seconds=0.2))(test))
+
+
+@pytest.mark.parametrize(("dialect", "words"), [("keysight-e36", KEYSIGHT_E36), ("rigol-dp800", RIGOL_DP800)])
+def test_supplies_of_other_makers(dialect: str, words: tuple[dict[str, str], dict[str, str]]) -> None:
+    model = Dialect(*words)
+    server = ScpiServer(model)
+
+    async def test(run: Run) -> None:
+        await run.until(lambda: model.on)
+        assert model.set["VOLT:PROT"] == pytest.approx(13.2)
+        assert model.set["CURR:PROT"] == pytest.approx(3.3)
+        await run.until(lambda: bool(run.shown) and run.shown[-1].measured.amperes == pytest.approx(1.5))
+        model.fault(2)
+        await run.until(lambda: any("tripped (over-current)" in text for text in run.said))
+        await run.until(lambda: model.on)
+
+    try:
+        asyncio.run(Run(simulator(server, dialect=dialect), Patience(25.0, 0.1))(test))
+        assert not model.errors
+        assert not model.on
+    finally:
+        server.stop()
 
 
 def test_a_supply_that_trips_again_and_again_stays_off(supply: ScpiServer) -> None:
@@ -167,7 +189,7 @@ def test_a_supply_that_trips_again_and_again_stays_off(supply: ScpiServer) -> No
         assert not model.on
         assert run.shown[-1].doing == Doing.GIVEN_UP.value
 
-    asyncio.run(Run(simulator(supply), Patience(rest_seconds=1.0, tries=2))(test))
+    asyncio.run(Run(simulator(supply), Patience(stale_seconds=25.0, rest_seconds=0.05, tries=2))(test))
 
 
 def test_an_output_that_somebody_switched_off_is_noticed(supply: ScpiServer) -> None:
