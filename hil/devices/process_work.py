@@ -18,6 +18,7 @@ from pathlib import Path
 import flight
 from flight.compute.shim import files, tree
 from flight.compute.shim.files import Control, Order, Status
+from flight.compute.shim.sandbox import JOBS_GROUP
 from flight.hal import OutputRecord, Work, WorkReport, WorkState
 from hil.processes import RUN_VARIABLE
 
@@ -183,8 +184,8 @@ class ProcessWork:
 
 def _marks(token: str) -> dict[str, str]:
     """By these, and nothing else of the driver's environment, a shim is found: by its driver, and by its run."""
-    run = os.environ.get(RUN_VARIABLE)
-    return {"SKYRACK_SHIM": token, **({RUN_VARIABLE: run} if run else {})}
+    kept = {name: os.environ[name] for name in (RUN_VARIABLE, JOBS_GROUP) if os.environ.get(name)}
+    return {"SKYRACK_SHIM": token, **kept}
 
 
 def _order(work: Work, token: str, rate: float, hide: Sequence[str], directory: Path) -> Order:

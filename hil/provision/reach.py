@@ -142,8 +142,8 @@ def problem_of(found: Look, *, apt: bool, password: bool) -> str:
         (
             no_python and not facts.get("newer_python"),
             (
-                f"{system} is too old: it has no Python 3.11 or newer; Debian 12, Raspberry Pi OS (bookworm) and Ubuntu "
-                f"22.04 (JetPack 6) or newer have one"
+                f"{system} is too old: it has no Python 3.11 or newer; Debian 12, Raspberry Pi OS (bookworm) and "
+                f"Ubuntu 22.04 (JetPack 6) or newer have one"
             ),
         ),
         (no_python and not apt, f"{package} is missing on the board: apt-get install {package}"),

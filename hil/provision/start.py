@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 from flight.board import load_board, paths_of
+from flight.compute.shim.sandbox import JOBS_GROUP
 from skyrack.clock import Anchor, write_anchor
 from skyrack.errors import UserError
 
 SERVICES_WEIGHT, JOBS_WEIGHT = 1000, 10
 """Of ``cpu.weight``, 1 to 10000 (Documentation/admin-guide/cgroup-v2.rst); 100 is the kernel's own."""
-VARIABLE = "SKYRACK_JOBS_CGROUP"
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -65,7 +65,7 @@ def main() -> int:
     write_anchor(board.clock_file, Anchor.utc())
     jobs = split_group(Path("/proc/self/cgroup").read_text(encoding="ascii"))
     if jobs is not None:
-        os.environ[VARIABLE] = str(jobs)
+        os.environ[JOBS_GROUP] = str(jobs)
     program = [sys.executable, "-m", "flight", "executive", "--board", sys.argv[1]]
     return os.execv(program[0], program)  # noqa: S606 - systemd watches this process
 

@@ -16,6 +16,9 @@ from pathlib import Path
 
 from flight.compute.shim.files import Order
 
+JOBS_GROUP = "SKYRACK_JOBS_CGROUP"
+"""Environment variable that names the control group of jobs."""
+
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
 _CLONE_NEWPID, _CLONE_NEWNET = 0x20000000, 0x40000000
@@ -43,6 +46,14 @@ def become_subreaper() -> None:
 def no_new_privileges() -> None:
     """What is executed from here on gains nothing from set-user-id files."""
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+
+
+def join_jobs_group() -> None:
+    """Enter the jobs' control group, where whoever started the flight services made one: jobs come after services."""
+    group = os.environ.get(JOBS_GROUP)
+    if group:
+        with contextlib.suppress(OSError):
+            (Path(group) / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
 
 
 @dataclass(slots=True)

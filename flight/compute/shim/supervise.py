@@ -278,6 +278,7 @@ def main() -> None:
     order = files.read(directory, files.ORDER, Order)
     if order is None:
         raise SystemExit(f"{directory}: there is no order here")
+    sandbox.join_jobs_group()
     with contextlib.suppress(OSError):
         sandbox.become_subreaper()
     Shim(directory, order).run()

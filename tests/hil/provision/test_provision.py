@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from flight.compute.shim.sandbox import JOBS_GROUP, join_jobs_group
 from hil.boards.address import SshAddress
 from hil.provision import layout, playbook
 from hil.provision.enrol import enrol, provisioner
@@ -168,7 +169,7 @@ def test_a_board_that_was_provisioned_tells_who_it_is(tmp_path: Path) -> None:
     assert "PRIVATE" not in str(told)
 
 
-def test_services_and_jobs_get_groups_of_their_own(tmp_path: Path) -> None:
+def test_services_and_jobs_get_groups_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     group = tmp_path / "skyrack.slice" / "skyrack-flight.service"
     group.mkdir(parents=True)
     (group / "cgroup.subtree_control").touch()
@@ -180,6 +181,9 @@ def test_services_and_jobs_get_groups_of_their_own(tmp_path: Path) -> None:
     # Started again by exec, it is in the group that it made before.
     assert split_group("0::/skyrack.slice/skyrack-flight.service/services\n", tmp_path, pid=7) == jobs
     assert split_group("5:cpu:/\n", tmp_path) is None
+    monkeypatch.setenv(JOBS_GROUP, str(jobs))
+    join_jobs_group()
+    assert (group / "jobs" / "cgroup.procs").read_text() == str(os.getpid())
 
 
 def test_a_wheel_that_is_not_there_is_said(tmp_path: Path) -> None:
