@@ -142,7 +142,7 @@ class SensorStuck(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class SensorBias(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-bias"):
-    """A device reports too much by ``bias``, in its own unit."""
+    """A device reports too much by bias, in its own unit."""
 
     device: Device
     bias: Annotated[float, _unit("of the device", "what it reports too much")]
@@ -153,7 +153,7 @@ class SensorBias(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class SensorNoise(PlantFault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="sensor-noise"):
-    """A device's values scatter by ``sigma``, in its own unit."""
+    """A device's values scatter by sigma, in its own unit."""
 
     device: Device
     sigma: Annotated[float, _unit("of the device", "standard deviation of the scatter"), Meta(gt=0)]
@@ -241,7 +241,7 @@ class Reboot(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, tag=
     needs: ClassVar[Need] = "processes"
     restricted: ClassVar[dict[Run, str]] = {
         "software": "ends the processes; what the kernel has taken is written, as it is not when power is cut",
-        "bench": "ends the processes of the board; cut the board's supply for the rest",
+        "bench": "kills the executive with all services; rack nodes go on: cut the board's supply for the rest",
     }
 
     def begin(self, effects: Effects) -> None:
@@ -253,9 +253,9 @@ class DiskFull(_Fault, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
 
     needs: ClassVar[Need] = "disks"
     restricted: ClassVar[dict[Run, str]] = {
-        "software": "files may not grow past a size (RLIMIT_FSIZE): writes fail as EFBIG, not as ENOSPC",
-        "bench": "files may not grow past a size (RLIMIT_FSIZE): writes fail as EFBIG, not as ENOSPC",
+        "software": "no file may be written (RLIMIT_FSIZE 0 on live processes): EFBIG, where a full disk says ENOSPC",
     }
+    refused: ClassVar[dict[Run, str]] = {"bench": "its processes run on a board, whose files are left alone"}
 
     def begin(self, effects: Effects) -> None:
         effects.fill_disk(self.satellite, full=True)

@@ -71,6 +71,8 @@ class _Process:
     reason: str = ""
     timer: asyncio.TimerHandle | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    # Its next end is a fault that was asked for: it is started again so long after, and that is not counted.
+    held_back_seconds: float | None = None
 
 
 class Supervisor:
@@ -156,6 +158,10 @@ class Supervisor:
         if popen is not None and popen.returncode is None:
             os.kill(popen.pid, number)
 
+    def hold_back(self, name: str, seconds: float) -> None:
+        """Start a program again only so long after its next end, which does not count as a failure."""
+        self._processes[name].held_back_seconds = seconds
+
     def status(self) -> dict[str, Any]:
         """How each program is, as the status file holds it."""
         return {
@@ -235,7 +241,9 @@ class Supervisor:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
         last = last_line(process.program.log)
         process.reason = f"{how}: {last}" if code > 0 and last else how
-        process.history, delay = self._policy.next(process.history, loop.time())
+        delay, process.held_back_seconds = process.held_back_seconds, None
+        if delay is None:
+            process.history, delay = self._policy.next(process.history, loop.time())
         if code == _BAD_INPUT and process.state is ProcessState.STARTING:
             delay = None  # it was told something wrong, and would be told the same again
         if delay is None:

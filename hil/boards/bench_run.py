@@ -7,12 +7,14 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flight.record import record
 from flight.recording import Recorder
 from ground.client import SkyrackClient, UnreachableError, is_settled
+from hil.boards.client import AgentError, BoardLostError
 from hil.boards.derive import Derived, derive
 from hil.boards.file import BenchFile, load_bench_and_designs
 from hil.boards.session import BoardSession, BoardView, place_of, run_identity
@@ -169,6 +171,26 @@ class BenchRun:
         )
 
 
+def _kill_on_board(session: BoardSession, tell: Callable[[str, str], None], service: str) -> None:
+    """A fault kills a service on its board; what comes of it is told."""
+
+    async def kill() -> None:
+        client = session.client
+        if client is None:
+            tell(session.board.name, f"{service} could not be killed: the board is not reached")
+            return
+        try:
+            await client.ask("kill", service=service)
+        except (AgentError, BoardLostError) as error:
+            tell(session.board.name, f"{service} could not be killed: {error}")
+
+    _killing.add(task := asyncio.get_running_loop().create_task(kill()))
+    task.add_done_callback(_killing.discard)
+
+
+_killing: set[asyncio.Task[None]] = set()
+
+
 @contextlib.asynccontextmanager
 async def flying(
     instance: Instance, settings: BenchSettings, on_event: Callable[[str, str], None] = lambda _name, _text: None
@@ -208,6 +230,8 @@ async def flying(
             # One after the other would add up; the first that fails ends it.
             await _connect(sessions)
             run = BenchRun(running, bench, derived, sessions, notes)
+            for session in sessions:
+                running.effects.elsewhere[session.board.satellite] = partial(_kill_on_board, session, tell)
             run.tasks += [asyncio.create_task(session.run(), name=session.board.name) for session in sessions]
             run.tasks.append(asyncio.create_task(run.ask_ground(jobs), name="ground"))
             run.tasks += start_following(bench.instruments, run.plant, running.clock, tell)

@@ -51,7 +51,9 @@ def main(  # noqa: PLR0913, PLR0917 - as many as the process has options
     try:
         constellation_file, designs = load_constellation(files.find("constellations", constellation))
         plant = Plant(constellation_file, designs, rng=np.random.default_rng(seed))
-        catalogue = load_faults(faults) if faults is not None else ()
+        # Others of the same file are for who keeps the processes.
+        mine = _ServerEffects.can
+        catalogue = tuple(f for f in load_faults(faults) if f.needs in mine) if faults is not None else ()
         settings = _gates(broker, patience, gates) if broker else None
         anchor = read_anchor(clock)
         memory = PlantMemory(state, fingerprint(constellation_file, designs), anchor) if state is not None else None

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from hil.plant.plant import Plant
 
 DEVICE_FAULT = "fault.device."
+_NAMED_FAULT_PARTS = 4
 
 
 class Ports:
@@ -109,8 +110,18 @@ class Ports:
         try:
             actuator = self._actuators[key]
         except KeyError:
-            raise PlantKeyError(f'{self._name} has no actuator "{key}"; it has {", ".join(self._actuators)}') from None
+            raise PlantKeyError(self._unknown(key)) from None
         actuator(value)
+
+    def _unknown(self, key: str) -> str:
+        """That there is no such actuator; of a fault, that there is nothing that it could strike."""
+        parts = key.split(".")
+        if parts[0] == "fault" and len(parts) == _NAMED_FAULT_PARTS:
+            _, family, name, what = parts
+            others = [other.split(".") for other in self._actuators if other.startswith(f"fault.{family}.")]
+            names = [other[2] for other in others if other[-1] == what]
+            return f'{self._name} has no {family} "{name}"; {suggest(name, names)}'
+        return f'{self._name} has no actuator "{key}"; it has {", ".join(self._actuators)}'
 
     def link(self, link: str) -> LinkState:
         """One link's state."""

@@ -139,7 +139,7 @@ class PlantServer:
             try:
                 satellite, values = wire.decode_actuation(message)
                 for key, value in values.items():
-                    self.plant.actuate(satellite, key, value)
+                    self._actuate(satellite, key, value)
                     self.counters.actuations += 1
             except wire.WireError as error:
                 self.counters.malformed += 1
@@ -147,3 +147,12 @@ class PlantServer:
             except PlantKeyError as error:
                 self.counters.refused += 1
                 self._log.warning("unknown_actuator", error=str(error))
+
+    def _actuate(self, satellite: str, key: str, value: float) -> None:
+        if key.startswith("fault.link.") and key.endswith(".flip_bits"):
+            link = key.split(".")[2]
+            if link not in self.gates.get(satellite, {}):
+                raise PlantKeyError(f"{satellite} has no gate for its {link} link")
+            self.flip_bits(satellite, link, int(value))
+        else:
+            self.plant.actuate(satellite, key, value)

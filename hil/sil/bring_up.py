@@ -7,7 +7,10 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from flight.board import SERVICES
+from hil.fault_control import FaultControl
 from hil.sil import targets
+from hil.sil.effects import ProcessEffects
 from hil.sil.instance import Instance, socket_directory
 from hil.sil.system import System, SystemSettings
 from hil.supervisor import Supervisor, SupervisorError
@@ -22,11 +25,14 @@ NOTE_SECONDS = 1.0
 class Running:
     """A run that is up."""
 
-    def __init__(self, system: System, supervisor: Supervisor) -> None:
+    def __init__(self, system: System, supervisor: Supervisor, effects: ProcessEffects) -> None:
         self.system = system
         self.supervisor = supervisor
         self.clock = MissionClock.from_file(system.clock_file)
         self.ground_url = system.ground_url()
+        self.effects = effects
+        """What faults may do to this run."""
+        self._control: FaultControl | None = None
 
     async def until_failed(self) -> str:
         """Wait until a process has ended too often, or the run's directory is gone; the sentence says which."""
@@ -39,6 +45,18 @@ class Running:
             if not self.system.instance.directory.exists():
                 return f"{self.system.instance.directory} was removed while it was in use"
         return failed.result()
+
+    async def take_faults(self, on_event: Callable[[str, str], None]) -> None:
+        """Carry out the schedule of faults, and take more over the control socket."""
+        start = self.clock.anchor.mission_time_seconds
+        self._control = FaultControl(self.effects, self.clock, start, self.system.faults, on_event)
+        await self._control.open(self.system.run_dir)
+
+    async def leave_faults(self) -> None:
+        """Take no more."""
+        if self._control is not None:
+            await self._control.close()
+        self.effects.close()
 
     async def note_mission_time(self) -> None:
         """Note the time again and again, for the next run of this instance; a full disk makes the note old."""
@@ -64,15 +82,20 @@ async def brought_up(
         supervisor = Supervisor(
             programs, status_file=system.supervision_file, run_id=instance.identity(), on_event=on_event
         )
+        effects = ProcessEffects(system, supervisor, SERVICES)
+        for fault in system.faults:
+            effects.check(fault)
         async with supervisor:
-            running = Running(system, supervisor)
+            running = Running(system, supervisor, effects)
             instance.write_record(system.record(os.getpid()))
             targets.write(instance, system.record(os.getpid()))
             noting = asyncio.create_task(running.note_mission_time())
+            await running.take_faults(on_event)
             try:
                 yield running
             finally:
                 noting.cancel()
+                await running.leave_faults()
                 with contextlib.suppress(OSError):
                     instance.record_path.unlink(missing_ok=True)
                     targets.path_of(instance).unlink(missing_ok=True)

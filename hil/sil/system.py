@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from flight.board import Board, write_board
 from ground.client import address_in
+from hil.faults import load_faults
 from hil.sil.instance import Instance, InstanceRecord
 from hil.sil.ports import free_rows
 from hil.supervisor import Program
@@ -22,6 +23,7 @@ from skyrack.signing import provision
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hil.plant.ports import Ports
     from skyrack.clock import Clock
 
 LINKS = ("optical", "antenna")
@@ -62,6 +64,9 @@ class System:
         self.settings = settings
         self.constellation, designs = load_constellation(settings.constellation)
         self.names = tuple(designs)
+        self.faults = load_faults(settings.faults) if settings.faults is not None else ()
+        self._designs = designs
+        self._ports: dict[str, Ports] | None = None
         # Ports are nobody's secret, and no result depends on them.
         rows = [1, 1, 2, *([1] * 3 * len(self.names))]
         broker_port, ground_port, plant_port, *others = free_rows(rows, random.SystemRandom())
@@ -81,6 +86,18 @@ class System:
         self._plant_ready = run_dir / "plant.json"
         self._gates_file = run_dir / "gates.json"
         self.plant_url = f"tcp://127.0.0.1:{plant_port}" if settings.over_tcp else f"ipc://{run_dir}/plant"
+
+    def check_key(self, satellite: str, key: str) -> None:
+        """Whether the plant has what a fault is to strike; raises UserError where it has not."""
+        if self._ports is None:
+            from hil.plant.plant import Plant  # few runs ask, and all are spared its numerics
+
+            plant = Plant(self.constellation, self._designs)
+            self._ports = {name: plant.ports(name) for name in self.names}
+        try:
+            self._ports[satellite].actuate(key, 0.0)
+        except KeyError as error:
+            raise UserError(f"fault: {error}") from None
 
     def prepare(self) -> list[Program]:
         """Write keys and configuration, let mission time begin, and say what to run.

@@ -9,6 +9,7 @@ Time stamps are mission time, from the clock that ``configure`` is given; there 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from datetime import UTC, datetime
@@ -107,7 +108,9 @@ def _drop(_logger: WrappedLogger, _method: str, _event: EventDict) -> EventDict:
 def _fan_out(sinks: list[Callable[[EventDict], None]]) -> Processor:
     def fan_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         for sink in sinks:
-            sink(dict(event))
+            # A full disk costs lines of the log, and must not end whoever writes them.
+            with contextlib.suppress(OSError):
+                sink(dict(event))
         raise structlog.DropEvent
 
     return fan_out

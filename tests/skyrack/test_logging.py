@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,20 @@ def test_silence_drops_everything(capsys: pytest.CaptureFixture[str]) -> None:
     get_logger("x").error("unheard")
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
+
+
+def test_a_full_disk_costs_lines_and_nobody_his_life(tmp_path: Path) -> None:
+    path = tmp_path / "full.log"
+    configure(file=path, terminal=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = path.stat().st_size if path.exists() else 0
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+    try:
+        get_logger("test").error("lost")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    get_logger("test").error("kept")
+    assert "kept" in path.read_text()
 
 
 def test_mission_time_text_is_utc() -> None:
