@@ -232,3 +232,9 @@ def test_the_settings_of_every_shipped_bench_are_ones_that_its_drivers_take(name
 
     told = [problem.replace(str(tmp_path), "") for problem in asyncio.run(problems())]
     assert [problem for problem in told if "setting" in problem or "must be" in problem or "missing" in problem] == []
+
+
+def test_the_example_of_the_documentation_loads(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/bench.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    assert load(tmp_path, example) == ""
