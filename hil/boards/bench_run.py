@@ -14,7 +14,7 @@ from typing import Any
 from flight.record import record
 from flight.recording import Recorder
 from ground.client import SkyrackClient, UnreachableError, is_settled
-from hil.boards.client import AgentError, BoardLostError
+from hil.boards.client import AgentClient, AgentError, BoardLostError, Place
 from hil.boards.derive import Derived, derive
 from hil.boards.file import BenchFile, load_bench_and_designs
 from hil.boards.session import BoardSession, BoardView, place_of, run_identity
@@ -219,6 +219,8 @@ async def flying(
         notes.append(f"{name} {text}")
         on_event(name, text)
 
+    # Before anything is up: what is wrong with a board is known in a second.
+    await _probe([place for place in places.values() if place.ssh is not None])
     async with brought_up(instance, system_settings, tell) as running:
         run_id = run_identity(instance.identity())
         sessions = [
@@ -265,6 +267,17 @@ async def _record(file: Path, run: BenchRun, tell: Callable[[str, str], None]) -
             buses[session.board.satellite] = Path(str(session.view.hello["run_dir"]))
     if buses:
         await record(Recorder(file, {"satellites": sorted(buses)}), buses, run.running.clock, asyncio.Event())
+
+
+async def _probe(places: Sequence[Place]) -> None:
+    """Reach each board once. Raises BoardLostError for the first that cannot be reached."""
+    found = await asyncio.gather(*(AgentClient.open(place) for place in places), return_exceptions=True)
+    for client in found:
+        if isinstance(client, AgentClient):
+            await client.close()
+    for error in found:
+        if isinstance(error, BaseException):
+            raise error
 
 
 async def _connect(sessions: Sequence[BoardSession]) -> None:
