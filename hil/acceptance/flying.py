@@ -22,8 +22,8 @@ from hil.sil.instance import Instance
 from hil.supervisor import SupervisorError
 from skyrack import archive, jobfile
 
-JOB_STEPS = 40_000_000
-"""Multiplications of the job: some seconds on a laptop, half a minute on a small board."""
+JOB_STEPS = 100_000_000
+"""Multiplications of the job: ten seconds on a laptop, a minute on a small board: some of it after the power cut."""
 MULTIPLIER, MODULUS = 48271, 2**31 - 1  # Park, Miller and Stockmeyer, CACM 36(7), 1993
 _ANSWER_SECONDS = 20.0
 _RESULT_BYTES = 1 << 20

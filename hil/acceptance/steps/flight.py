@@ -72,11 +72,15 @@ async def recovery(session: Session, step: Step) -> Finding:
         pid = await flight.kill(victim)
         began = rig.now()
         await _returned(rig, flight, victim, pid, limit)
-        values.append(step.value("back after a kill", rig.now() - began, "s", of=victim))
+        note = f"another process runs; looked every {LOOK_SECONDS:g} s"
+        values.append(step.value("back after a kill", rig.now() - began, "s", of=victim, note=note))
     try:
+        # A satellite that works is worth more to cut than one that is still coming up.
+        await _nominal(rig, flight, limit)
+        state = (await flight.job(job_id))["state"]
         session.tell("cutting the power")
         began = rig.now()
-        evidence.append(f"power cut: {await flight.cut_power()}")
+        evidence.append(f"power cut, with {job_id} {state}: {await flight.cut_power()}")
         await _nominal(rig, flight, limit)
         values.append(step.value("back after a power cut", rig.now() - began, "s", note="nominal again"))
     except (NotApplicableError, SkippedError) as error:
