@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -210,3 +211,12 @@ def test_ssh_asks_nothing_and_sees_one_quoted_line() -> None:
     assert command[-3:] == ["--", "pi-1", "exec '/a b/python' -m x"]
     assert "BatchMode=yes" in command
     assert "ExitOnForwardFailure=yes" in command
+
+
+def test_what_runs_on_a_board_needs_only_what_boards_have() -> None:
+    missing = ("numpy", "matplotlib", "tomli_w", "jinja2", "pyvisa", "ground", "fastapi", "nicegui", "hil.sil.system")
+    modules = ("agent", "keeper", "guarding", "check_here", "scan", "tunnel_end")
+    blocked = "".join(f"sys.modules[{name!r}] = None; " for name in missing)
+    imported = "".join(f"import hil.boards.{name}; " for name in modules)
+    code = f"import sys; {blocked}{imported}import hil.devices.board_node, hil.devices.cpu_meter, hil.devices.simulated"
+    subprocess.run([sys.executable, "-c", code], check=True)
