@@ -26,6 +26,7 @@ from ground.store import events, files, job_queue, jobs, telecommands
 from ground.store.job_records import EVERYTHING, JobFilter
 from ground.telemetry.archiver import history
 from skyrack import jobfile
+from skyrack.database import StorageError
 from skyrack.delivery import OutboxFullError, ReceivedLedger, SentLedger
 from skyrack.errors import UserError
 from skyrack.files import suggest
@@ -56,12 +57,16 @@ class GroundSegment(Relay):
         """Take a package in, durably; returns its SHA-256. Harmless when it is here already."""
         if len(content) > jobfile.PACKAGE_LIMIT_BYTES:
             raise UserError(f"a package of {len(content):,} bytes; at most {jobfile.PACKAGE_LIMIT_BYTES:,} go up")
-        package = await self.in_thread(partial(self.transfers.keep_package, content))
-        now, sha256 = self.clock.now(), package.layout.sha256
-        await self.database.write(lambda connection: files.add_package(connection, package, now))
-        if not self.vault.has(sha256):
-            # It lay here, of no use to any job, and was removed in between.
-            await self.in_thread(partial(self.vault.put, content))
+        try:
+            package = await self.in_thread(partial(self.transfers.keep_package, content))
+            now, sha256 = self.clock.now(), package.layout.sha256
+            await self.database.write(lambda connection: files.add_package(connection, package, now))
+            if not self.vault.has(sha256):
+                # It lay here, of no use to any job, and was removed in between.
+                await self.in_thread(partial(self.vault.put, content))
+        except OSError as error:
+            problem = f"the ground cannot keep the package ({error.strerror}); nothing was taken, send it again"
+            raise StorageError(problem) from error
         return sha256
 
     async def submit(

@@ -20,6 +20,7 @@ from ground.store import batches
 from skyrack import virtual
 from skyrack.backhaul.memory import Impairments, MemoryHub
 from skyrack.clock import MissionClock
+from skyrack.database import StorageError
 from skyrack.delivery import OutboxFullError, reconcile
 from skyrack.delivery.blocks import describe
 from skyrack.errors import UserError
@@ -506,3 +507,17 @@ def test_many_waiters_all_hear_one_beat(kit: Any) -> None:
         assert not pulse.waiter().done()
 
     virtual.run(scenario)
+
+
+def test_a_full_disk_refuses_a_package_in_words_and_takes_the_job_when_there_is_room(kit: Any) -> None:
+    async def scenario(world: Any) -> None:
+        world.ground.vault.is_full = True
+        with pytest.raises(StorageError, match=r"cannot keep the package \(No space left on device\); nothing was taken"):
+            await world.ground.submit(kit.spec_of(), b"package", job_id="one")
+        with pytest.raises(UnknownError):
+            await world.ground.job("one")
+        world.ground.vault.is_full = False
+        await world.ground.submit(kit.spec_of(), b"package", job_id="one")
+        assert (await world.settled("one")).state == "COMPLETED"
+
+    flying(kit, scenario)
