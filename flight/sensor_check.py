@@ -14,7 +14,7 @@ Means are exponential, so a single outlier is forgiven and a lasting one is not.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
@@ -115,7 +115,8 @@ class SensorCheck:
                 self._longest_still = max(self._longest_still, self._still)
             self._still, self._expected_when_moved = 0, expected
         if self._time is not None and math.isfinite(self._residual):
-            share = 1.0 - math.exp(-max(0.0, now - self._time) / self._mean_seconds)
+            # What 1 - exp(-x) is to first order, and never more than the whole.
+            share = min(1.0, max(0.0, now - self._time) / self._mean_seconds)
             self._weight += share * (1.0 - self._weight)
             self.mean_residual += share * (residual - self.mean_residual)
             # One step is no scatter, however large: what is off from one reading to the next has not begun to scatter.
@@ -123,8 +124,7 @@ class SensorCheck:
             self._mean_square += share * (step * step - self._mean_square)
         self._time, self._value, self._residual = now, value, residual
 
-    def _found(self, expected: float) -> set[Doubt]:
-        found = set()
+    def _found(self, expected: float) -> set[Doubt] | frozenset[Doubt]:
         tolerance = self.tolerance
         if self._still >= _STILL_READINGS and abs(expected - self._expected_when_moved) > tolerance.moved:
             return {Doubt.STUCK}
@@ -133,17 +133,23 @@ class SensorCheck:
             return {Doubt.STUCK}
         if self._weight < _LEARNED_WEIGHT:
             return set(self._told) - {Doubt.SILENT, Doubt.STUCK}
+        scatter, residual = math.sqrt(self._mean_square), abs(self.mean_residual)
+        if not self._told and scatter <= tolerance.scatter and residual <= tolerance.residual:
+            return _NOTHING
+        found = set()
         # What was told is over when it is well below what it took to tell it.
-        if self.scatter > tolerance.scatter * (_OVER_RATIO if Doubt.NOISY in self._told else 1.0):
+        if scatter > tolerance.scatter * (_OVER_RATIO if Doubt.NOISY in self._told else 1.0):
             found.add(Doubt.NOISY)
         # The mean of what scatters scatters, too.
-        residual = tolerance.residual + (self.scatter if Doubt.NOISY in found else 0.0)
-        if abs(self.mean_residual) > residual * (_OVER_RATIO if Doubt.OFF in self._told else 1.0):
+        most_residual = tolerance.residual + (scatter if Doubt.NOISY in found else 0.0)
+        if residual > most_residual * (_OVER_RATIO if Doubt.OFF in self._told else 1.0):
             found.add(Doubt.OFF)
         return found
 
-    def _tell(self, found: Iterable[Doubt]) -> list[Change]:
-        now_there = dict.fromkeys(doubt for doubt in Doubt if doubt in set(found))
+    def _tell(self, found: Collection[Doubt]) -> list[Change]:
+        if not found and not self._told:
+            return []
+        now_there = dict.fromkeys(doubt for doubt in Doubt if doubt in found)
         changes = [
             Change(self.name, doubt, True, self._amount(doubt)) for doubt in self._told if doubt not in now_there
         ]
@@ -157,6 +163,7 @@ class SensorCheck:
         return self.scatter if doubt is Doubt.NOISY else self.mean_residual
 
 
+_NOTHING: frozenset[Doubt] = frozenset()
 _STILL_READINGS = 10
 _LARGEST_STEP_RATIO = 3.0
 _REPEATS_RATIO = 10
