@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from hil.acceptance.model import Finding, Value
 from hil.acceptance.procedure import Step
 from hil.acceptance.rig import Session
@@ -27,11 +30,14 @@ async def run(session: Session, step: Step) -> Finding:
         slowest = max(slowest, last["read_seconds"] or 0.0)
         how = f", {last['how']}" if last["how"] else ""
         exercised = f"; {last['exercise']}" if last["exercise"] else ""
-        evidence.append(
-            f"{name} ({last['driver']}{how}): {last['text'] or 'nothing'} {last['unit']}{exercised}".rstrip()
-        )
+        evidence.append(f"{name} ({last['driver']}{how}): {_shown(last)}{exercised}")
         if last["value"] is not None:
             values.append(Value(name=name, value=last["value"], unit=last["unit"], note=last["quality"]))
     values.insert(0, step.value("not good", float(not_good), f"of {count * len(rows[-1])} readings"))
     values.insert(1, step.value("read time", slowest, "s", note="the slowest device's median"))
     return Finding(values=tuple(values), evidence=tuple(evidence), problem="; ".join(dict.fromkeys(problems)))
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    text, unit = str(row["text"] or "nothing"), str(row["unit"])
+    return text if not unit or text.endswith(unit) else f"{text} {unit}"

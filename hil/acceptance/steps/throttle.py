@@ -109,6 +109,7 @@ async def _steps(
         span = max(series) - min(series)
         if unit == "GHz" and span < 0.05 * max(series):
             continue  # the cap is not held by the frequency here
+        rests: dict[float, float] = {}
         for index, (mark, part) in enumerate(zip(marks, parts, strict=True)):
             if index == 0:
                 continue
@@ -121,9 +122,13 @@ async def _steps(
             of = f"{name} at {part:.0%}"
             values.append(step.value("settling", found.settling_seconds, "s", of=of))
             values.append(Value(name=f"rest of {of}", value=found.final, unit=unit))
+            rests[part] = found.final
             if unit == "W" and allowed is not None and part < 1.0:
                 over = 100.0 * (found.final - allowed(part)) / allowed(part)
                 values.append(step.value("over the cap", over, "%", of=of, note=f"cap {allowed(part):.3g} W"))
+        # What never moved has settled at once: it must have moved.
+        less = 100.0 * (1.0 - rests[parts[2]] / rests[1.0]) if rests.get(1.0) else None
+        values.append(step.value("reduction", less, "%", of=f"{name} at {parts[2]:.0%}"))
     if not values:
         raise NotApplicableError("there is neither a meter nor a frequency that follows the cap to be seen")
     return Finding(

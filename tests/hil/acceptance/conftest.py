@@ -28,6 +28,7 @@ class FakeBoard:
     follows_seconds: float = 0.4
     cap_error: float = 0.0
     comes_back: bool = True
+    obeys: bool = True
     watchdog_device: str = ""
     problems: dict[str, str] = field(default_factory=dict)
     offsets: dict[str, float] = field(default_factory=dict)
@@ -78,6 +79,8 @@ class FakeBoard:
                 return {"monotonic_seconds": self._now, "values": good, "hertz": 1.5e9}
             case "accept-load":
                 self._load = bool(arguments["cores"])
+            case "accept-cap":
+                self._cap = IDLE + arguments["ratio"] * (FULL - IDLE) if self.obeys else math.inf
             case "accept-node":
                 self._load = arguments["does"] != "stop"
                 self._cap = arguments["watts"] / 100.0 * (1.0 + self.cap_error)

@@ -89,6 +89,15 @@ def test_a_cap_that_is_not_held_rejects(board: Any, figure: str, wrong: float, s
     assert said in throttle.reason
 
 
+def test_a_bare_throttle_must_move_something(board: Any) -> None:
+    board.nodes, board.devices = {}, {"meter.board": "i2c.ina226", "throttle.cpu": "linux.cpufreq"}
+    throttle = run(board, "throttle")["throttle"]
+    assert throttle.verdict is Verdict.PASSED
+    assert value(throttle, "reduction of meter.board at 30%") > 30.0
+    board.obeys = False
+    assert "reduction of meter.board at 30% is 0 %" in run(board, "throttle")["throttle"].reason
+
+
 def test_a_silent_device_is_named_with_its_remedy_and_does_not_end_the_others(board: Any) -> None:
     board.problems["meter.board"] = "meter.board: nobody answers at 0x40 on i2c-1; look at its wiring"
     results = run(board, "devices", "self-heating", "clock")
