@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hil.campaign.file import Campaign
-    from hil.campaign.fly import RunResult
+    from hil.campaign.result import RunResult
     from hil.campaign.summary import Summary
     from hil.faults import Fault
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import random
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
@@ -18,12 +17,16 @@ from hil.campaign.draw import Telecommanded, draw, draw_commands, draw_impairmen
 from hil.campaign.ear import Ear
 from hil.campaign.evidence import LOOK_SECONDS, BoardJob, Evidence, Look, Rest, SatelliteEvidence
 from hil.campaign.invariants import Breach, judge
+from hil.campaign.result import RunResult, bars
 from hil.fault_watch import FaultOutcome, FaultWatch
+from hil.twin.effects import TwinEffects
+from hil.twin.observe import fates
 from hil.twin.run import ALL_JOBS
 from hil.twin.workload import Workload, arrivals
 from hil.twin.world import TwinSettings, World
 from skyrack import logging, orders, virtual
 from skyrack.backhaul.memory import Impairments
+from skyrack.database import StorageError
 from skyrack.dictionary import rpcs
 from skyrack.errors import UserError
 from skyrack.signing import ORDER, SigningKey
@@ -34,51 +37,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flight.bus.publisher import Tap
-    from ground.records import JobRecord
     from hil.campaign.file import Campaign
     from hil.faults import Fault
 
 PERSON = "campaign"
-COMMAND_LIFETIME_SECONDS = 600.0
+COMMAND_LIFETIME_SECONDS = 300.0
 COMPUTE_DATABASE = "compute/jobs.sqlite"
+CLOCK_SECONDS = 10.0
+"""A board whose status is this far from the present has another clock, or is down."""
+POWER_CYCLE_SECONDS = 5.0
+SETTLE_SECONDS = 30.0
 ANSWER_SECONDS = 900.0
 """So long an answer at the end may take; the link may be in one of its short gaps."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobBar:
-    """A stretch of a job's life for a picture; seconds after the start."""
-
-    job_id: str
-    satellite: str
-    state: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run was and how it went; light enough to be handed from process to process."""
-
-    seed: int
-    kind: str
-    """Of the main fault; empty where no faults were drawn."""
-    faults: tuple[Fault, ...]
-    outcomes: tuple[FaultOutcome, ...] = ()
-    """One for each fault, in the same order."""
-    breaches: tuple[Breach, ...] = ()
-    host_seconds: float = 0.0
-    mission_seconds: float = 0.0
-    digest: str = ""
-    jobs: dict[str, int] = field(default_factory=dict)
-    commands: int = 0
-    looks: dict[str, tuple[Look, ...]] = field(default_factory=dict)
-    bars: tuple[JobBar, ...] = ()
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether an invariant did not hold."""
-        return bool(self.breaches)
 
 
 class CampaignWorld(World):
@@ -86,7 +56,7 @@ class CampaignWorld(World):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.ears = {name: Ear(self.clock.now()) for name in self.designs}
+        self.ears = {name: Ear(self.clock) for name in self.designs}
         self.watch = FaultWatch(self.settings.faults, self.designs, self.clock.now())
 
     def _taps(self, satellite: str) -> tuple[Tap, ...]:
@@ -120,10 +90,10 @@ def fly_run(campaign: Campaign, seed: int, faults: Sequence[Fault] | None = None
         host_seconds=time.perf_counter() - begun,
         mission_seconds=evidence.end_seconds,
         digest=digest,
-        jobs=_fates(evidence.jobs),
+        jobs=fates(list(evidence.jobs)),
         commands=len(evidence.commands),
         looks={satellite.name: satellite.looks for satellite in evidence.satellites},
-        bars=tuple(_bars(evidence)),
+        bars=bars(evidence),
     )
 
 
@@ -155,6 +125,7 @@ class _Run:
         commands = draw_commands(campaign, seed, services)
         async with world.running():
             await self._until(file.run_seconds, list(jobs), list(commands))
+            await self._mend_clocks()
             await self._put_right()
             await self._until(file.run_seconds + file.drain_seconds, [], [])
             evidence = await self._gather()
@@ -168,7 +139,7 @@ class _Run:
             now = world.clock.now()
             while jobs and jobs[0].time_seconds <= now:
                 arrival = jobs.pop(0)
-                with contextlib.suppress(UserError):
+                with contextlib.suppress(UserError, StorageError):
                     self._submitted.append((await world.ground.submit(arrival.spec, arrival.package)).job_id)
             while commands and self._start + commands[0].at_seconds <= now:
                 await self._send(commands.pop(0))
@@ -196,7 +167,7 @@ class _Run:
     async def _send(self, command: Telecommanded) -> None:
         rpc = next(rpc for rpc in rpcs() if rpc.name == command.method)
         request = json_format.ParseDict(dict(command.arguments), rpc.request())
-        with contextlib.suppress(UserError, ConflictError):
+        with contextlib.suppress(UserError, ConflictError, StorageError):
             record = await self._world.ground.send(
                 command.satellite,
                 command.method,
@@ -215,6 +186,17 @@ class _Run:
         order, _ = orders.open_order(await desk.order_of(command_id))
         key = SigningKey.from_seed(self._seed, OPERATORS[0])
         await desk.approve(command_id, key.key_id, key.sign(ORDER, order.order))
+
+    async def _mend_clocks(self) -> None:
+        """Times of day that jumped are set right; a board that had taken a wrong one over starts anew."""
+        world = self._world
+        wrong = [name for name, offset in world.clock_offsets.items() if offset]
+        for name in wrong:
+            world.clock_offsets[name] = 0.0
+            if abs(world.ears[name].status.mission_time_seconds - world.clock.now()) > CLOCK_SECONDS:
+                TwinEffects(world).cut_power(name, POWER_CYCLE_SECONDS)
+        if wrong:
+            await world.clock.sleep(SETTLE_SECONDS)
 
     async def _put_right(self) -> None:
         """What waits for an operator: trips are reset, switches closed, and the safe mode is left."""
@@ -285,23 +267,3 @@ class _Run:
         return tuple(
             BoardJob(job.job_id, job.attempt, job.state.name, (job.job_id, job.attempt) in telling) for job in jobs
         )
-
-
-def _fates(records: Sequence[JobRecord]) -> dict[str, int]:
-    states = sorted(record.state for record in records)
-    return {state: states.count(state) for state in dict.fromkeys(states)}
-
-
-def _bars(evidence: Evidence) -> list[JobBar]:
-    bars = []
-    for record in evidence.jobs:
-        steps = [step for step in record.history if step.is_applied]
-        for step, following in zip(steps, [*steps[1:], None], strict=True):
-            if step.state not in ("ACCEPTED", "RUNNING", "PREEMPTED"):
-                continue
-            start = step.mission_time_seconds - evidence.start_seconds
-            end = evidence.end_seconds
-            if following is not None:
-                end = following.mission_time_seconds - evidence.start_seconds
-            bars.append(JobBar(record.job_id, step.satellite, step.state, start, max(start, end)))
-    return bars

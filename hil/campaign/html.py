@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hil.campaign.file import Campaign
-    from hil.campaign.fly import RunResult
+    from hil.campaign.result import RunResult
     from hil.campaign.summary import Summary
 
 TEMPLATE = "report.html.jinja"

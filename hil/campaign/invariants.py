@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from flight.executive.limits import limits_of
+from ground.dispatch import TELECOMMAND_MARGIN_SECONDS
 from skyrack.jobs import REACHABLE, JobState
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 ON_ITS_WAY_SECONDS: Final = 300.0
 """A placement or a status may be under way so long, while the link is good."""
+DEFECTS: Final = ("service_failed", "service_hung", "launcher_lost", "handler_failed", "message_malformed")
+"""Events that tell of a defect of the software."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +191,10 @@ def _follows(before: JobStep, after: JobStep) -> bool:
 
 
 def commands(evidence: Evidence, _table: InvariantsTable) -> Iterator[Breach]:
-    """Every telecommand ends in a final stage."""
+    """Every telecommand ends in a final stage, as soon as its time is over."""
     for command in evidence.commands:
-        if not command.is_final:
+        due = _after(evidence, command.not_after_seconds) + TELECOMMAND_MARGIN_SECONDS
+        if not command.is_final and evidence.end_seconds > due:
             at = _after(evidence, command.created_seconds)
             yield Breach("commands", command.satellite, f"{command.method} is still {command.stage}", at)
 
@@ -220,8 +224,11 @@ def services(evidence: Evidence, table: InvariantsTable) -> Iterator[Breach]:
             if unasked > table.unasked_starts:
                 text = f"{service} ended {count} times, {asked[service]} of them as it was asked to"
                 yield Breach("services", satellite.name, text)
+        full = any(fault.kind == "disk-full" and fault.satellite == satellite.name for fault in evidence.faults)
         for event in satellite.events:
-            if event.name in ("service_failed", "service_hung", "launcher_lost", "handler_failed", "message_malformed"):
+            if full and any(words in event.text for words in ("No space left", "disk is full")):
+                continue  # what could not be kept is told, and tried again
+            if event.name in DEFECTS:
                 text = f"{event.source} tells {event.name}: {event.text}"
                 yield Breach("services", satellite.name, text, event.seconds)
 

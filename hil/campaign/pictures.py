@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hil.campaign.evidence import Look
     from hil.campaign.file import Campaign
-    from hil.campaign.fly import RunResult
+    from hil.campaign.result import RunResult
 
 MINUTE = 60.0
 DARK = 0.5

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from hil.campaign.draw import draw
 from hil.campaign.file import Campaign, load_campaign
-from hil.campaign.fly import RunResult, fly_run
+from hil.campaign.fly import fly_run
 from hil.campaign.invariants import Breach
+from hil.campaign.result import RunResult
 from skyrack.errors import UserError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hil.campaign.file import Campaign
-    from hil.campaign.fly import RunResult
+    from hil.campaign.result import RunResult
     from hil.campaign.summary import Spread, Summary
 
 HOUR = 3600.0

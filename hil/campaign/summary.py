@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hil.campaign.fly import RunResult
+    from hil.campaign.result import RunResult
     from hil.fault_watch import FaultOutcome
 
 

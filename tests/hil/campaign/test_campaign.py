@@ -16,10 +16,11 @@ from click.testing import CliRunner
 from hil.campaign import commands
 from hil.campaign.commands import campaign as command
 from hil.campaign.file import Campaign, load_campaign
-from hil.campaign.fly import RunResult, fly_run
+from hil.campaign.fly import fly_run
 from hil.campaign.invariants import Breach
 from hil.campaign.page import BEGIN, END
 from hil.campaign.pool import Task, run_all
+from hil.campaign.result import RunResult
 from hil.faults import Fault, LoadShort, load_faults
 from skyrack.errors import UserError
 

@@ -9,9 +9,9 @@ from typing import get_args
 import pytest
 
 from hil.campaign.file import load_campaign
-from hil.campaign.fly import RunResult
 from hil.campaign.invariants import INVARIANTS
 from hil.campaign.page import BEGIN, END, with_table
+from hil.campaign.result import RunResult
 from hil.campaign.summary import summarise
 from hil.fault_watch import FaultOutcome
 from hil.faults import Fault, PumpStop
