@@ -20,7 +20,8 @@ class BoardFigures:
     """A board over a run; watts are the satellite's unless they are ``real``, times are the host's.
 
     ``how`` says how the watts were had: measured by what, or modelled from what. ``settled_seconds`` are the times
-    until the draw was under a cap that was lowered. ``None`` is: never known.
+    until the draw was under a cap that was lowered, and ``over_cap_seconds`` how long it is over one at the end.
+    ``None`` is: never known.
     """
 
     board: str
@@ -35,6 +36,7 @@ class BoardFigures:
     caps_lowered: int
     settled_median_seconds: float | None
     settled_longest_seconds: float | None
+    over_cap_seconds: float
     clock_offset_seconds: float | None
     clock_error_seconds: float | None
     clock_drift: float | None
@@ -65,6 +67,7 @@ def figures_of(view: BoardView, samples: Sequence[Sample]) -> BoardFigures:
         caps_lowered=len(settled),
         settled_median_seconds=statistics.median(settled) if settled else None,
         settled_longest_seconds=max(settled, default=None),
+        over_cap_seconds=max((float(note.get("over_cap_seconds", 0.0)) for note in view.nodes.values()), default=0.0),
         clock_offset_seconds=None if known is None else known.offset_seconds,
         clock_error_seconds=None if known is None else known.error_seconds + abs(view.anchor_error_seconds),
         clock_drift=None if known is None else known.drift,

@@ -205,6 +205,11 @@ def _board_report(figures: BoardFigures, rate: float) -> Table:
 
 
 def _followed(figures: BoardFigures, rate: float) -> str:
+    if figures.over_cap_seconds > FOLLOWS_SECONDS:
+        return (
+            f"NOT within {FOLLOWS_SECONDS:g} s: it draws more than its cap since {figures.over_cap_seconds:.0f} s, "
+            f"though its work runs as little as it can; other programs load this computer, or the cap is below idle"
+        )
     if figures.settled_longest_seconds is None or figures.settled_median_seconds is None:
         return "no cap was lowered below what was drawn"
     within = "within" if figures.settled_longest_seconds <= FOLLOWS_SECONDS else "NOT always within"

@@ -250,6 +250,7 @@ class BoardRackNode(ProcessRackNode):
             "powered": self._powered,
             "running": [work.directory.name for work in self._running()],
             "settled_seconds": self._settling.settled,
+            "over_cap_seconds": self._settling.pending_seconds(asyncio.get_running_loop().time()),
             "problem": "; ".join(self._problems.values()),
         }
         temporary = self._note_file.with_suffix(".new")

@@ -186,6 +186,10 @@ class Settling:
         elif self.pending_since is None:
             self.pending_since = now
 
+    def pending_seconds(self, now: float) -> float:
+        """For how long the draw has been over a cap that was lowered."""
+        return 0.0 if self.pending_since is None else now - self.pending_since
+
     def look(self, cap_watts: float, measured_watts: float, now: float) -> None:
         """The meter was read."""
         if self.pending_since is not None and measured_watts <= cap_watts + self.tolerance_watts:

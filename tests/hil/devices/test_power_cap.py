@@ -148,5 +148,7 @@ def test_settling_is_measured_from_the_first_cap_that_was_too_low() -> None:
     settling.cap_changed(400.0, 490.0, 1.0)
     settling.look(400.0, 450.0, 1.2)
     settling.cap_changed(380.0, 450.0, 1.4)
+    assert settling.pending_seconds(1.5) == pytest.approx(0.5)
     settling.look(380.0, 384.0, 1.8)
+    assert settling.pending_seconds(9.0) == 0.0
     assert settling.settled == [pytest.approx(0.8)]
