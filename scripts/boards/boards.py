@@ -25,7 +25,7 @@ RASPBERRY_PI_MODEL = Model(
         *("-M", "raspi3b", "-serial", "null", "-serial", "chardev:console"),
         *("-device", f"tmp105,id={THERMOMETER},bus=i2c-bus.1,address={THERMOMETER_ADDRESS}"),
     ),
-    disk=("-drive", "file={disk},if=sd,format=qcow2"),
+    disk=("-drive", "file={disk},if=sd,format=raw"),
     network=("-device", "usb-net,netdev=net0"),
     command_line=(
         "root=/dev/mmcblk0 rw console=ttyS1,115200 loglevel=4 dwc_otg.lpm_enable=0 systemd.show_status=0 "
@@ -48,7 +48,7 @@ KERNEL_MODEL = Model(
         *("-M", "q35", "-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024", "-nodefaults"),
         *("-serial", "chardev:console", "-device", "virtio-rng-pci"),
     ),
-    disk=("-drive", "file={disk},if=virtio,format=qcow2"),
+    disk=("-drive", "file={disk},if=virtio,format=raw"),
     network=("-device", "virtio-net-pci,netdev=net0"),
     command_line=(
         # The chipset has a watchdog of its own, which is not what is looked at.
@@ -56,7 +56,7 @@ KERNEL_MODEL = Model(
     ),
 )
 
-_VERSION = 1  # of what is done below and in roots.bootable
+_VERSION = 2  # of what is done below and in roots.bootable
 _DISK = "2G"  # an SD card must be a power of two
 VENV = f"/home/{roots.USER}/skyrack"
 
@@ -72,7 +72,7 @@ def kernel_machine(name: str = "kernel") -> Machine:
 
 
 def disk(recipe: roots.Recipe) -> Path:
-    """A folder with what a machine boots: ``disk.qcow2``, ``vmlinuz``, ``initrd``, ``dtb``, ``id_ed25519``.
+    """A folder with what a machine boots: ``disk.raw``, ``vmlinuz``, ``initrd``, ``dtb``, ``id_ed25519``.
 
     Skyrack's own packages from the index are on it, in a virtual environment of its user; Skyrack is not.
     """
@@ -92,8 +92,8 @@ def install(machine: Machine, wheel: Path) -> None:
     """Put this tree's Skyrack into the environment of the board's user."""
     place = f"{VENV}/lib/python3.11/site-packages"
     machine.ssh(
-        f"cd {place} && rm -rf skyrack* flight ground hil && tar -xzf -",
-        give=package.unpacked(wheel).read_bytes(),
+        f"cd {place} && rm -rf skyrack* flight ground hil && tar -xzf - && sync",
+        give=(package.unpacked(wheel) / "tree.tar.gz").read_bytes(),
         timeout_seconds=400,
     )
 
@@ -119,5 +119,3 @@ def _write(recipe: roots.Recipe, made: Path, site: Path, extra: Path | None, pla
     raw = place / "disk.raw"
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(root), str(raw), _DISK], check=True)
     shutil.rmtree(root)
-    subprocess.run(["nice", "qemu-img", "convert", "-O", "qcow2", str(raw), str(place / "disk.qcow2")], check=True)
-    raw.unlink()

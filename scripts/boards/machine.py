@@ -50,10 +50,14 @@ class Machine:
         if fresh:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        overlay = self.folder / "disk.qcow2"
-        if not overlay.exists():
-            create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(boot / "disk.qcow2")]
-            subprocess.run([*create, str(overlay)], check=True)
+        # A plain copy: what the guest's card has taken is in a file at once, and outlives qemu as it would a power cut.
+        # (Layers of qcow2 keep tables in qemu's memory until a flush, which SD cards are never asked for.)
+        disk = self.folder / "disk.raw"
+        if not disk.exists():
+            subprocess.run(
+                ["cp", "--reflink=auto", "--sparse=always", str(boot / "disk.raw"), f"{disk}.part"], check=True
+            )
+            Path(f"{disk}.part").rename(disk)
         known = self._read_state() if (self.folder / "state.json").exists() else {"port": _free_port()}
         self._write_ssh_files(boot, known["port"])
         (self.folder / "qmp").unlink(missing_ok=True)
@@ -64,7 +68,7 @@ class Machine:
             *(model.emulator, *model.arguments, "-display", "none", "-monitor", "none"),
             *("-kernel", str(boot / "vmlinuz"), "-initrd", str(boot / "initrd"), *tree),
             *("-append", model.command_line.format(microseconds=round(time.time() * 1e6))),
-            *(part.format(disk=overlay) for part in model.disk),
+            *(part.format(disk=disk) for part in model.disk),
             *("-netdev", forward, *model.network),
             *("-qmp", f"unix:{self.folder / 'qmp'},server=on,wait=off"),
         ]
@@ -123,8 +127,10 @@ class Machine:
         while time.monotonic() < deadline:
             if not self.on():
                 raise TimeoutError(f"{self.name} has no power: {(self.folder / 'qemu.log').read_text()[-400:]}")
-            if self._banner() and self.ssh("true", timeout_seconds=60, check=False).returncode == 0:
-                return time.time() - float(self._read_state()["began"])
+            # A machine that goes down under the question never answers.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                if self._banner() and self.ssh("true", timeout_seconds=30, check=False).returncode == 0:
+                    return time.time() - float(self._read_state()["began"])
             time.sleep(0.3)
         raise TimeoutError(f"{self.name} did not come up in {timeout_seconds:.0f} s: {self.console()[-600:]}")
 

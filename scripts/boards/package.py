@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import compileall
 import hashlib
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +36,7 @@ def wheel() -> Path:
 
 
 def unpacked(wheel_file: Path) -> Path:
-    """A wheel as it lies in site-packages, compiled where this Python is the boards', as a .tar.gz."""
+    """A wheel as it lies in site-packages: ``tree``, and ``tree.tar.gz``; compiled where this Python is the boards'."""
 
     def build(place: Path) -> None:
         tree = place / "tree"
@@ -48,9 +47,8 @@ def unpacked(wheel_file: Path) -> Path:
                 tree, quiet=2, stripdir=str(tree), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
             )
         subprocess.run(["tar", "-C", str(tree), "-czf", str(place / "tree.tar.gz"), "."], check=True)
-        shutil.rmtree(tree)
 
-    return cache.kept("unpacked", [wheel_file.parent.name, sys.version], build) / "tree.tar.gz"
+    return cache.kept("unpacked", [wheel_file.parent.name, sys.version], build)
 
 
 def packages(architecture: str, lock: str, only: tuple[str, ...] = ()) -> Path:

@@ -77,7 +77,7 @@ _PLAIN: dict[str, Callable[[Machine], None]] = {
     "cut": Machine.stop,
     "reset": Machine.reset,
     "install": lambda pi: boards.install(pi, package.wheel()),
-    "env": lambda pi: print(f'export PATH="{pi.folder / "bin"}:$PATH"'),
+    "env": lambda pi: print(f'export PATH="{pi.folder / "bin"}:$PATH" SKYRACK_SSH_CONFIG="{pi.folder / "ssh_config"}"'),
     "address": lambda pi: print(f"ssh://{pi.host}"),
     "console": lambda pi: print(pi.console()),
     "image": lambda _: print(boards.disk(boards.RASPBERRY_PI)),
