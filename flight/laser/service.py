@@ -17,6 +17,7 @@ from skyrack.orbits import OrbitPosition, relay_satrecs, satellite_satrec
 from skyrack.v1.common_pb2 import CommandResult, Severity
 from skyrack.v1.laser_pb2 import LaserParameters, LaserStatus, SetLaserRequest
 from skyrack.v1.navigation_pb2 import OrbitState
+from skyrack.v1.power_pb2 import PowerStatus
 
 _ORBIT_SECONDS: Final = 10.0
 """An orbit state older than this is not carried on: the elements are better."""
@@ -34,6 +35,7 @@ class LaserService(Service):
         self._terminals: dict[str, Terminal] = {}
         self._switches = Switches(context.disk.file("laser-disabled.json"))
         self._orbit: OrbitState | None = None
+        self._unpowered: set[str] = set()
 
     async def on_start(self) -> None:
         """Find the terminals."""
@@ -60,6 +62,19 @@ class LaserService(Service):
     def on_orbit(self, state: OrbitState) -> None:
         """Where the satellite is."""
         self._orbit = state
+
+    @subscribe(PowerStatus)
+    def on_power(self, status: PowerStatus) -> None:
+        """A terminal that has power again begins to search anew, and close to where its partner should be."""
+        for load in status.loads:
+            terminal = self._terminals.get(load.load)
+            if terminal is None:
+                continue
+            if not load.switch_closed:
+                self._unpowered.add(load.load)
+            elif load.load in self._unpowered:
+                self._unpowered.discard(load.load)
+                terminal.restart(self.clock.now())
 
     @every(seconds=1)
     async def control(self) -> None:

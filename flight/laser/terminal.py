@@ -87,6 +87,12 @@ class Terminal:
         """New parameters are active."""
         self._acquisition.settings = self._settings(parameters)
 
+    def restart(self, now: float) -> None:
+        """It has power again: what was searched in vain without it says nothing about where its partner is."""
+        if self._target is not None and self.state is not State.COMMUNICATE:
+            self._acquisition.retarget(now)
+            self._scans_before = self._acquisition.failed_scans
+
     def _settings(self, parameters: LaserParameters) -> Settings:
         return Settings(
             half_field_radians=0.5 * self.design.field_of_view_radians,
