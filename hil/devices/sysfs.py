@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
+from os import pread
 from pathlib import Path
 
 from hil.devices.host import Host, ToldError
@@ -34,7 +35,7 @@ class NumberFile:
 
     def __call__(self) -> float:
         try:
-            return int(os.pread(self._descriptor, _NUMBER_BYTES, 0)) * self._unit
+            return int(pread(self._descriptor, _NUMBER_BYTES, 0)) * self._unit
         except (OSError, ValueError):
             # Also the first time, when nothing is open yet.
             return self._open_and_read()
@@ -51,7 +52,7 @@ class NumberFile:
         path = self._locate if isinstance(self._locate, Path) else self._locate()
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         with _named(path):
-            content = os.pread(self._descriptor, _NUMBER_BYTES, 0)
+            content = pread(self._descriptor, _NUMBER_BYTES, 0)
         return number(path, content.decode(errors="replace")) * self._unit
 
     def __del__(self) -> None:
