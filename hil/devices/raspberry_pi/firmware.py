@@ -2,12 +2,14 @@
 
 Three ways, the best that works here:
 
-1. the firmware itself, over the mailbox (property GET_THROTTLED; group video);
+1. the firmware itself, by the command ``get_throttled`` (group video): now, and what has been since boot;
 2. ``get_throttled`` of the firmware's device in sysfs: what raspberrypi-hwmon asked for last, every 2 s
-   (raspberrypi/linux, drivers/firmware/raspberrypi.c);
+   (raspberrypi/linux, drivers/firmware/raspberrypi.c), and what has been since it asked before;
 3. the hwmon chip ``rpi_volt``, which mainline kernels have too: under-voltage only (drivers/hwmon/raspberrypi-hwmon.c).
 
-The bits are those of ``vcgencmd get_throttled`` (Raspberry Pi documentation, "os/using-vcgencmd").
+The bits are those of ``vcgencmd get_throttled``: raspberrypi/linux issue 2367, where its makers list them, and the
+Raspberry Pi documentation, "vcgencmd"; those of the Pi 5 are the same (raspberrypi/documentation issue 3257). The
+mailbox's property GET_THROTTLED has the same bits, but raspberrypi-hwmon clears its memory each time that it asks.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from hil.devices.options import Options
 from hil.devices.raspberry_pi import mailbox
 from hil.devices.sysfs import absent, read_number, read_text
 
+COMMAND = "get_throttled"
 SYSFS = "sys/devices/platform/soc*/*firmware/get_throttled"
 CHIP = "rpi_volt"
 TIMEOUT_SECONDS = 1.5
@@ -30,12 +33,12 @@ _UNDER_VOLTAGE = 1 << 0
 _FREQUENCY_CAPPED = 1 << 1
 _THROTTLED = 1 << 2
 _SOFT_TEMPERATURE_LIMIT = 1 << 3
-# The same bits, of some time since boot.
+# The same bits, of some time before: since boot, where the firmware itself is asked.
 _SINCE_BOOT = 16
 
 
 def board_state(bits: int) -> BoardState:
-    """What the bits of GET_THROTTLED say. The soft temperature limit (Pi 3A+ and 3B+) caps the frequency."""
+    """What the bits of ``get_throttled`` say. The soft temperature limit (Pi 3A+ and 3B+) caps the frequency."""
     before = bits >> _SINCE_BOOT
     capped = _FREQUENCY_CAPPED | _SOFT_TEMPERATURE_LIMIT
     return BoardState(
@@ -82,7 +85,7 @@ class FirmwareMonitor:
 
 def _best_way(name: str, host: Host) -> tuple[str, Callable[[], int], BoardState]:
     ways: list[tuple[str, Callable[[Host], int]]] = [
-        ("the firmware's mailbox", mailbox.throttled_bits),
+        ("the firmware's get_throttled", _by_command),
         ("get_throttled of the kernel", _by_sysfs),
         (f"hwmon {CHIP}, under-voltage only", _by_hwmon),
     ]
@@ -97,14 +100,21 @@ def _best_way(name: str, host: Host) -> tuple[str, Callable[[], int], BoardState
     raise DeviceError(f"{name}: this is no Raspberry Pi, or its firmware may not be asked: {problems[0]}")
 
 
+def _by_command(host: Host) -> int:
+    return _hexadecimal("the firmware", mailbox.command(host, COMMAND).removeprefix("throttled="))
+
+
 def _by_sysfs(host: Host) -> int:
     for path in sorted(host.root.glob(SYSFS)):
-        text = read_text(path)
-        try:
-            return int(text, 16)
-        except ValueError:
-            raise ValueError(f"{path} holds {text[:20]!r}, which is no hexadecimal number") from None
+        return _hexadecimal(path, read_text(path))
     raise absent(f"/{SYSFS}")
+
+
+def _hexadecimal(whose: object, text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise ValueError(f"{whose} says {text[:20]!r}, which is no hexadecimal number") from None
 
 
 def _by_hwmon(host: Host) -> int:

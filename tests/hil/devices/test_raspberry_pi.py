@@ -66,14 +66,10 @@ class Firmware:
         assert buffer[-4:] == bytes(4)
         if self.fails:
             raise OSError(self.fails, "failed")
-        if tag == 0x0003_0046:
-            assert bytes(buffer[20:24]) == bytes(4), "anything else would clear what happened since boot"
-            struct.pack_into("=I", buffer, 20, self.throttled)
-        else:
-            assert tag == 0x0003_0080
-            assert buffer[24:].split(b"\0")[0] == b"pmic_read_adc"
-            said = self.answer.encode()
-            buffer[24 : 24 + len(said) + 1] = said + b"\0"
+        assert tag == 0x0003_0080
+        answers = {b"pmic_read_adc": self.answer, b"get_throttled": f"throttled=0x{self.throttled:x}"}
+        said = answers[bytes(buffer[24:]).split(b"\0")[0]].encode()
+        buffer[24 : 24 + len(said) + 1] = said + b"\0"
         struct.pack_into("=I", buffer, 4, 0x8000_0000)
         return 0
 
@@ -108,11 +104,20 @@ def test_the_bits_of_the_firmware() -> None:
 
 def test_the_firmware_is_asked_itself(videocore: Firmware, on_pi: DeviceEnvironment) -> None:
     monitor = firmware.monitor("board", {}, on_pi)
-    assert monitor.how == "the firmware's mailbox"
+    assert monitor.how == "the firmware's get_throttled"
     videocore.throttled = 0x50005
     reading = asyncio.run(monitor.read())
     assert reading.good
-    assert reading.value.under_voltage
+    assert reading.value == BoardState(under_voltage=True, throttled=True, was_under_voltage=True, was_throttled=True)
+
+
+def test_the_device_for_commands_alone_will_do(
+    videocore: Firmware, pi: Host, on_pi: DeviceEnvironment, deny: Callable[[Path], None]
+) -> None:
+    deny(pi.path("/dev/vcio"))
+    pi.path("/dev/vcio_gencmd").touch()
+    videocore.throttled = 0x20002
+    assert asyncio.run(firmware.monitor("board", {}, on_pi).read()).value.frequency_capped
 
 
 def test_a_firmware_that_does_not_answer_is_stale(videocore: Firmware, on_pi: DeviceEnvironment) -> None:
