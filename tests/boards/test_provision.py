@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from hil.provision import playbook
+from hil.provision import package, playbook
 from skyrack.signing import KeyRing, Right
 
 PACKAGES = "python3,python3-venv,python3-apt,openssh-server,sudo,systemd,udev,systemd-timesyncd,ca-certificates"
@@ -94,7 +94,8 @@ def test_a_bare_debian_becomes_a_board_once(debian: Debian) -> None:
     wheelhouse = debian.base / "wheelhouse"
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--require-hashes"]
     subprocess.run([*pip, "-r", str(playbook.lock()), "-d", str(wheelhouse)], check=True)
-    offline = ("--wheelhouse", str(wheelhouse), "--no-apt")
+    # One wheel for all runs: sources that are worked on meanwhile would make another.
+    offline = ("--wheel", str(package.wheel(None, debian.base)), "--wheelhouse", str(wheelhouse), "--no-apt")
     foreseen = debian.provision("--check", *offline)
     assert foreseen["changed"]
     assert "absent" in debian.shell("test -e /etc/skyrack || echo absent")
