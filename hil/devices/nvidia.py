@@ -112,11 +112,6 @@ def celsius(gpu: Gpu) -> float:
     return float(gpu.ask("nvmlDeviceGetTemperature", 0))
 
 
-def load_ratio(gpu: Gpu) -> float:
-    """Part of the last sample period in which the GPU computed, 0 to 1. Raises as :meth:`Gpu.ask`."""
-    return float(gpu.ask("nvmlDeviceGetUtilizationRates").gpu) / 100.0
-
-
 def _gpu(options: Options) -> Gpu:
     return Gpu(options.text("gpu", "0"))
 

@@ -14,6 +14,7 @@ import pytest
 
 from flight.devices import load_driver
 from flight.hal import DeviceEnvironment, DeviceError, Quality, Reading
+from hil.devices import sysfs
 from hil.devices.gauge import Gauge
 from hil.devices.host import Host, attach
 
@@ -138,7 +139,7 @@ def test_a_read_that_fails_once_is_stale(case: Case, monkeypatch: pytest.MonkeyP
         return guarded
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "pread", fails(os.pread))
+        patch.setattr(sysfs, "pread", fails(os.pread))
         patch.setattr(os, "read", fails(os.read))
         reading = read(gauge)
     assert reading.quality is Quality.STALE

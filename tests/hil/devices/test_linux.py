@@ -10,7 +10,7 @@ import pytest
 
 from flight.hal import DeviceEnvironment, DeviceError, Quality
 from hil.devices.host import Host, attach
-from hil.devices.linux import cpufreq, hwmon, machine, one_wire, power_supply, powercap, thermal_zone
+from hil.devices.linux import cpufreq, hwmon, one_wire, power_supply, powercap, thermal_zone
 
 PlantTree = Callable[[str], Host]
 T = TypeVar("T")
@@ -334,29 +334,3 @@ class TestOneWire:
 
     def test_frost(self) -> None:
         assert one_wire.celsius("5e ff 4b 46 7f ff 02 10 c2 : crc=c2 YES\n5e ff 4b 46 7f ff 02 10 c2 t=-10125") < -10.0
-
-
-class TestMachine:
-    def test_pressure(self, laptop: Host) -> None:
-        assert machine.pressure(laptop, "cpu") == machine.Pressure(0.125, 0.0325, 0.0, 0.0)
-        write(laptop, "/proc/pressure/memory", "some avg10=much")
-        with pytest.raises(ValueError, match="no pressure"):
-            machine.pressure(laptop, "memory")
-        with pytest.raises(FileNotFoundError):
-            machine.pressure(laptop, "io")
-
-    def test_what_a_pi_5_has(self, plant_tree: PlantTree) -> None:
-        host = plant_tree("raspberry-pi-5")
-        assert machine.board_model(host) == "Raspberry Pi 5 Model B Rev 1.0"
-        assert machine.real_time_clocks(host) == [
-            machine.RealTimeClock("rtc0", "rpi-rtc 1f00000000.pcie:rpi_rtc", 1767225600, sets_system_clock=True)
-        ]
-        identity = "Broadcom BCM2835 Watchdog timer"
-        assert machine.watchdogs(host) == [
-            machine.Watchdog("/dev/watchdog0", identity, 15, active=False, cannot_stop=False, resets=True)
-        ]
-
-    def test_what_a_laptop_has_not(self, laptop: Host) -> None:
-        assert machine.board_model(laptop) == "LENOVO 20XW004AGE"
-        assert machine.real_time_clocks(laptop) == []
-        assert machine.watchdogs(laptop) == []

@@ -4,7 +4,6 @@ import asyncio
 import sys
 import types
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pynvml as real
 import pytest
@@ -75,10 +74,6 @@ class FakeNvml(types.ModuleType):
         assert sensor == real.NVML_TEMPERATURE_GPU
         return self.card.celsius
 
-    def device_get_utilization_rates(self, handle: str) -> SimpleNamespace:
-        self._called(handle)
-        return SimpleNamespace(gpu=37, memory=12)
-
     def device_get_power_management_limit_constraints(self, handle: str) -> list[int]:
         self._called(handle)
         return list(self.card.constraints)
@@ -104,7 +99,6 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Card:
 def test_watts_degrees_and_load(card: Card, environment: DeviceEnvironment) -> None:
     assert asyncio.run(nvidia.meter("meter.gpu", {"scale": 10}, environment).read()).value == pytest.approx(615.0)
     assert asyncio.run(nvidia.temperature("thermal.gpu", {"gpu": UUID}, environment).read()).value == 44.0
-    assert nvidia.load_ratio(nvidia.Gpu("0")) == pytest.approx(0.37)
     assert "init" in card.calls
 
 
