@@ -1,7 +1,8 @@
-"""``jetson.gpu_frequency``: caps the GPU of a Jetson (Orin, Xavier, TX2), and says how busy it is.
+"""``jetson.gpu_frequency``: caps the GPU of a Jetson (Orin, Xavier, TX2, Nano).
 
 The GPU is found by its name in the device tree: "gpu" (JetPack 6), "ga10b" (Orin, JetPack 5), "gv11b" (Xavier),
-"gp10b" (TX2), "gm20b" (Nano); the device is called after it, such as "17000000.gpu". ``load`` is in thousandths.
+"gp10b" (TX2); the device is called after it, such as "17000000.gpu", and "57000000.gpu" on a Nano. Names:
+rbonghi/jetson_stats, jtop/core/gpu.py; a Thor has other ones, and is not served.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from flight.hal import DeviceEnvironment
 from hil.devices.host import Host, host_of
 from hil.devices.linux.devfreq import FrequencyCap, devices, found
 from hil.devices.options import Options
-from hil.devices.sysfs import absent, read_number
+from hil.devices.sysfs import absent
 from hil.devices.throttle import Keepsake, KnobThrottle, sentences
 
-GPUS = ("gpu", "ga10b", "gv11b", "gp10b", "gm20b")
+GPUS = ("gpu", "ga10b", "gv11b", "gp10b")
 
 
 def find_gpu(host: Host) -> Path:
@@ -27,11 +28,6 @@ def find_gpu(host: Host) -> Path:
             return directory
     known = ", ".join(directory.name for directory in there) or "none"
     raise absent(f"the GPU of a Jetson in devfreq (here: {known})", "is this a Jetson with JetPack?")
-
-
-def gpu_load_ratio(host: Host) -> float:
-    """How busy the GPU is, 0 to 1. Raises OSError or ValueError."""
-    return read_number(find_gpu(host) / "device" / "load") / 1000.0
 
 
 def throttle(name: str, settings: Mapping[str, object], environment: DeviceEnvironment) -> KnobThrottle:

@@ -1,11 +1,13 @@
 """``jetson.power_mode``: power modes of a Jetson, in the order of their budgets.
 
-``/etc/nvpmodel.conf`` lists them ("< POWER_MODEL ID=1 NAME=7W >", with cores and frequencies below each), the program
+``/etc/nvpmodel.conf`` lists them ("< POWER_MODEL ID=1 NAME=25W >", with cores and frequencies below each), the program
 ``nvpmodel`` sets one (-m), and ``/var/lib/nvpmodel/status`` holds the one in force ("pmode:0001 fmode:quiet"). Jetson
-Linux Developer Guide, "Supported Modes and Power Efficiency".
+Linux Developer Guide, "Supported Modes and Power Efficiency"; the list itself as in NVIDIA's MLPerf inference code
+(nvpmodel_template_xavier_nx). Numbers and names are of a board and a JetPack: none are built in here.
 
-A change takes a second or two and needs root. Some modes need a reboot: nvpmodel asks, gets no answer, and changes
-nothing; leave those out by the setting ``modes``.
+A change takes a second or two and needs root: no udev rule can give it. Modes with other cores or other parts of the
+GPU, such as 7W of an Orin Nano, need a reboot: nvpmodel asks, gets no answer, and changes nothing; leave those out by
+the setting ``modes``.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ PROGRAM = "/usr/sbin/nvpmodel"
 BUS = "nvpmodel"
 TIMEOUT_SECONDS = 15.0
 
+_ROOT = "only root may set it: run the executive as root, or cap the GPU alone by jetson.gpu_frequency"
 _MODE = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>")
 _SECTION = re.compile(r"<\s*\w+\s")
 _WATTS = re.compile(r"(\d+)W")
@@ -92,7 +95,7 @@ class PowerModes:
         self._keepsake = keepsake
 
     def get(self) -> float:
-        """By the mode in force. One that was left out counts as the nearest budget below it."""
+        """By the mode in force. Raises ValueError for one that was left out."""
         number = current(self._status)
         for index, mode in enumerate(self._modes):
             if mode.number == number:
@@ -129,7 +132,7 @@ class PowerModes:
         if "reboot" in said.lower():
             raise DeviceError(f'the power mode {name} needs a reboot; leave it out by the setting "modes"')
         if done.returncode != 0 or "ERROR" in said:
-            why = "only root may set it" if "permission" in said.lower() or "root" in said.lower() else said[-160:]
+            why = _ROOT if "permission" in said.lower() or "root" in said.lower() else said[-160:]
             raise DeviceError(f"nvpmodel -m {number} ({name}) failed: {why}")
 
 
@@ -143,7 +146,7 @@ def current(status: Path) -> int:
 
 
 def throttle(name: str, settings: Mapping[str, object], environment: DeviceEnvironment) -> KnobThrottle:
-    """Entry point ``jetson.power_mode``. Setting: modes, names of those that may be used, as "7W,15W"; all if empty."""
+    """Entry point ``jetson.power_mode``. Setting: modes, those that may be used ("15W,25W"; all if empty)."""
     options = Options(name, settings, ("modes",))
     wanted = [word.strip() for word in options.text("modes", "").split(",") if word.strip()]
     host = host_of(environment)

@@ -4,8 +4,9 @@ JetPack 5 and later: hwmon ``ina3221`` with ``inN_label``, millivolts and millia
 NVIDIA's own driver under iio, ``rail_name_N`` and ``in_powerN_input`` in milliwatts.
 
 "total" is VDD_IN (Orin Nano, Orin NX, Xavier NX) or POM_5V_IN (Nano), which feed the whole module; where no rail does,
-as on the AGX modules, it is the sum of all. Rail names: Jetson Linux Developer Guide, "Platform Power and Performance",
-Orin and Xavier series; "NC" are channels that are not connected.
+as on the AGX modules, it is the sum of all, as jtop has it (rbonghi/jetson_stats, jtop/core/power.py, whose names of
+files these are); nobody at NVIDIA says that the sum is the module's input. Rail names: Jetson Linux Developer Guide,
+"Platform Power and Performance", Orin and Xavier series; "NC" are channels that are not connected.
 """
 
 from __future__ import annotations

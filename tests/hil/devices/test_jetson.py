@@ -14,13 +14,16 @@ from hil.devices.throttle import KnobThrottle
 PlantTree = Callable[[str], Host]
 STATUS = "/var/lib/nvpmodel/status"
 
-# Does what nvpmodel does: sets a mode, wants a reboot for one (and reads the answer), refuses whoever is not root.
+# Does what nvpmodel does: sets a mode, wants a reboot for one (what it then says was copied from boards that people
+# wrote of), refuses whoever is not root (its words for that are made up).
 NVPMODEL = """#!/bin/sh
 [ -e {root}/not-root ] && {{ echo 'NVPM ERROR: only root may do that'; exit 1; }}
 case $2 in
 0) printf 'pmode:0000 fmode:quiet' > {status} ;;
-1) echo 'NVPM WARN: Reboot required for changing to this power mode: 1'
-   echo 'NVPM WARN: DO YOU WANT TO REBOOT NOW? enter YES/yes to confirm:'; read answer ;;
+3) echo 'NVPM WARN: Golden image context is already created'
+   echo 'NVPM WARN: Reboot required for changing to this power mode: 3'
+   echo 'NVPM WARN: DO YOU WANT TO REBOOT NOW? enter YES/yes to confirm:'; read answer
+   echo 'NVPM ERROR: bad input!'; echo 'NVPM ERROR: optMask is 1, no request for power mode' ;;
 *) printf 'pmode:%04d fmode:quiet' $2 > {status} ;;
 esac
 """
@@ -95,7 +98,6 @@ def test_the_gpu_is_capped_and_given_back(orin: Host, on_orin: DeviceEnvironment
     assert (cap.read_text(), floor.read_text()) == ("306000000", "306000000")
     asyncio.run(throttle.close())
     assert (cap.read_text(), floor.read_text()) == ("624750000", "306000000")
-    assert devfreq.gpu_load_ratio(orin) == pytest.approx(0.437)
 
 
 def test_xavier_has_another_gpu(plant_tree: PlantTree, environment: DeviceEnvironment) -> None:
@@ -111,7 +113,7 @@ def test_no_gpu(environment: DeviceEnvironment) -> None:
 @pytest.mark.parametrize(
     ("board", "names"),
     [
-        ("jetson-orin-nano", ["7W", "15W", "MAXN_SUPER"]),
+        ("jetson-orin-nano", ["7W", "15W", "25W", "MAXN_SUPER"]),
         ("jetson-xavier-nx", ["MODE_10W_2CORE", "MODE_15W_2CORE", "MODE_15W_4CORE", "MODE_20W_6CORE"]),
     ],
 )
@@ -132,10 +134,10 @@ def test_a_mode_is_set_by_ratio_and_put_back(orin: Host, on_orin: DeviceEnvironm
 
 def test_a_mode_that_needs_a_reboot_changes_nothing(orin: Host, on_orin: DeviceEnvironment) -> None:
     throttle = nvpmodel.throttle("throttle.board", {}, on_orin)
-    assert ratio(throttle) == 0.5
+    assert ratio(throttle) == pytest.approx(1 / 3)
     with pytest.raises(DeviceError, match='7W needs a reboot; leave it out by the setting "modes"'):
         asyncio.run(throttle.set_ratio(0.0))
-    assert ratio(throttle) == 0.5
+    assert ratio(throttle) == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_a_mode_that_needs_a_reboot_changes_nothing(orin: Host, on_orin: DeviceE
     [
         ({"etc/nvpmodel.conf": ""}, {}, "lists no POWER_MODEL"),
         ({"var/lib/nvpmodel/status": "?"}, {}, "no power mode"),
-        ({}, {"modes": "15W,30W"}, "no power mode '30W'; known are 7W, 15W, MAXN_SUPER"),
+        ({}, {"modes": "15W,30W"}, "no power mode '30W'; known are 7W, 15W, 25W, MAXN_SUPER"),
         ({}, {"mode": "15W"}, "did you mean"),
     ],
 )
