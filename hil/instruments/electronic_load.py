@@ -1,9 +1,9 @@
 """``scpi.electronic_load``: an electronic load that draws what a quantity of the plant says.
 
-Settings: those of the session as in ``scpi.solar_array_simulator``; ``mode`` "power", or "current" for a load that
-knows no constant power: it then draws watts over ``volts``, the voltage of the rail; ``maximum_watts`` and
-``maximum_amperes``, never exceeded. Commands are those of SCPI-1999 (INPut, FUNCtion), as ITECH, Rigol DL3000 and
-Keysight EL30000 understand them.
+Settings: those of the session as in ``scpi.solar_array_simulator``; ``dialect`` "scpi" or "itech"; ``mode`` "power", or
+"current" for a load that knows no constant power: it then draws watts over ``volts``, the voltage of the rail;
+``maximum_watts`` and ``maximum_amperes``, never exceeded. Commands are those of SCPI-1999 (INPut, FUNCtion), which
+ITECH, Rigol DL3000 and Agilent 6050 have; how protection is cleared differs (:mod:`hil.instruments.dialects`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 from flight.hal import DeviceError
 from hil.devices.options import Options
-from hil.instruments.dialects import LOAD_CONDITION_BITS, ON_WORDS
+from hil.instruments.dialects import LOAD_CLEARS, LOAD_CONDITION_BITS, ON_WORDS
 from hil.instruments.protocol import InstrumentError, Measured
 from hil.instruments.scpi import ScpiSession
 from hil.instruments.supply import SESSION_SETTINGS, identify, session_of, tripped
@@ -35,6 +35,7 @@ class ElectronicLoad:
         volts: float | None,
         most_watts: float,
         most_amperes: float,
+        clear: str,
     ) -> None:
         """``volts`` is the rail's voltage in the mode "current", and ``None`` in the mode "power"."""
         self.name = session.name
@@ -44,6 +45,7 @@ class ElectronicLoad:
         self._volts = volts
         self._most_watts = most_watts
         self._most_amperes = most_amperes
+        self._clear = clear
         self._level: float | None = None
         self._on = False
         self._sagged = ""
@@ -104,7 +106,7 @@ class ElectronicLoad:
         """Input off first: it must not come on with the trip's cause."""
         self._sagged = ""
         await self.off()
-        await self._session.tell("INP:PROT:CLE")
+        await self._session.tell(self._clear)
 
     async def off(self) -> None:
         """Input off."""
@@ -118,7 +120,9 @@ class ElectronicLoad:
 
 def electronic_load(name: str, settings: Mapping[str, object]) -> ElectronicLoad:
     """Entry point ``scpi.electronic_load``. Raises DeviceError for settings that do not fit."""
-    options = Options(name, settings, (*SESSION_SETTINGS, "mode", "volts", "maximum_watts", "maximum_amperes"))
+    options = Options(
+        name, settings, (*SESSION_SETTINGS, "dialect", "mode", "volts", "maximum_watts", "maximum_amperes")
+    )
     for key in ("maximum_watts", "maximum_amperes"):
         if key not in settings:
             raise DeviceError(f"{name}: {key} is missing: say what the load may draw at most")
@@ -128,4 +132,5 @@ def electronic_load(name: str, settings: Mapping[str, object]) -> ElectronicLoad
     volts = options.number("volts", 1.0, 0.1, 1000.0) if by_current else None
     watts, amperes = options.number("maximum_watts", 0.0, 1e-3), options.number("maximum_amperes", 0.0, 1e-3)
     session, channel, identity = session_of(options)
-    return ElectronicLoad(session, channel, identity, volts, watts, amperes)
+    clear = LOAD_CLEARS[options.choice("dialect", LOAD_CLEARS, "scpi")]
+    return ElectronicLoad(session, channel, identity, volts, watts, amperes, clear)

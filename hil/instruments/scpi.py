@@ -34,6 +34,11 @@ class ScpiSession:
         self._worker: ThreadPoolExecutor | None = None
         self._open: Any = None
 
+    @property
+    def on_serial(self) -> bool:
+        """Whether it is at the end of a serial line."""
+        return self.resource.upper().startswith("ASRL")
+
     async def ask(self, *questions: str) -> list[str]:
         """The answers to some questions."""
         return await self._do(lambda: [self._query(question) for question in questions])
@@ -115,7 +120,7 @@ class ScpiSession:
             session: Any = pyvisa.ResourceManager("@py").open_resource(self.resource, open_timeout=milliseconds)
             session.timeout = milliseconds
             session.read_termination = session.write_termination = "\n"
-            if self.resource.upper().startswith("ASRL"):
+            if self.on_serial:
                 session.baud_rate = self._baud_rate
             self._open = session
             with contextlib.suppress(AttributeError, KeyError, OSError):

@@ -1,13 +1,14 @@
 """``scpi.solar_array_simulator``: a programmable supply that plays the satellite's solar array.
 
 Settings: ``resource`` (VISA name, such as "TCPIP0::192.168.1.20::5025::SOCKET" or "ASRL/dev/ttyUSB0::INSTR"),
-``dialect`` ("scpi", "keysight-e36" or "rigol-dp800"), ``channel`` (0: it has one), ``identity`` (part of what it must
-answer to ``*IDN?``), ``timeout_seconds`` (2), ``baud_rate`` (9600).
+``dialect`` ("scpi", "keysight-e363x", "keysight-e36300" or "rigol-dp800": :mod:`hil.instruments.dialects` says for
+which supplies), ``channel`` (0: it has one), ``identity`` (part of what it must answer to ``*IDN?``),
+``timeout_seconds`` (2), ``baud_rate`` (9600).
 
 ``volts`` is the voltage of the array's maximum power point; ``curve`` "knee" or "one-diode", the latter with
 ``open_circuit_volts``. ``maximum_amperes`` and ``maximum_watts`` are never exceeded, whatever the plant says.
 ``over_voltage_volts`` (a tenth over the highest voltage) and ``over_current_amperes`` (a tenth over the maximum; 0
-leaves it alone) are set as the supply's own protection.
+leaves it alone) are set as the supply's own protection, as far as the dialect has it.
 """
 
 from __future__ import annotations
@@ -72,11 +73,13 @@ class SolarArraySimulator:
     async def open(self) -> str:
         """Identify it, switch it off, set its protection."""
         d, limits, session = self._dialect, self._limits, self._session
+        if d.first_on_serial and session.on_serial:
+            await session.tell(*d.first_on_serial)
         identity = await identify(session, self._wanted_identity)
         await session.forget_errors()
-        await self._tell(self._words(d.output, "OFF"), self._words(d.amperes, 0.0))
+        await self._tell(self._words(d.output, "OFF"), self._words(d.amperes, 0.0), *d.first)
         await session.tell(*(self._words(words, limits.over_voltage_volts) for words in d.over_voltage))
-        if limits.over_current_amperes:
+        if limits.over_current_amperes and d.over_current:
             await session.tell(*(self._words(words, limits.over_current_amperes) for words in d.over_current))
         self._set, self._on = None, False
         return identity

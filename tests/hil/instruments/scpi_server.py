@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import socket
 import socketserver
 import threading
 import time
+import tty
 from collections.abc import Callable
 from typing import Any
 
@@ -101,7 +104,7 @@ class Supply(Model):
                 self.errors.append('-222,"Data out of range"')
             else:
                 self.set[word] = float(value)
-        elif word != "INST:NSEL":
+        elif word not in ("INST:NSEL", "SYST:REM"):
             self.unknown()
 
 
@@ -134,9 +137,20 @@ class Dialect(Supply):
         return super().command(text)
 
 
-KEYSIGHT_E36 = (
+KEYSIGHT_E363X = (
     {"VOLT:PROT:TRIP?": "VOLT", "CURR:PROT:TRIP?": "CURR"},
     {"VOLT:PROT:STAT ON": "", "CURR:PROT:STAT ON": "", "VOLT:PROT:CLE": "VOLT", "CURR:PROT:CLE": "CURR"},
+)
+# Its over-current protection is on or off, and has no level.
+KEYSIGHT_E36300 = (
+    KEYSIGHT_E363X[0],
+    {
+        "VOLT:PROT:STAT ON": "",
+        "CURR:PROT:STAT OFF": "",
+        "CURR:PROT ": "no such command",
+        "VOLT:PROT:CLE": "VOLT",
+        "CURR:PROT:CLE": "CURR",
+    },
 )
 RIGOL_DP800 = (
     {
@@ -168,6 +182,7 @@ class Load(Model):
         self.open_volts, self.ohms = 12.0, 0.05
         self.set = {"POW": 0.0, "CURR": 0.0}
         self.mode, self.on, self.condition = "CURR", False, 0
+        self.clear = "INP:PROT:CLE"
 
     @property
     def amperes(self) -> float:
@@ -198,12 +213,36 @@ class Load(Model):
             self.on = value == "ON"
         elif word == "FUNC":
             self.mode = value
-        elif word == "INP:PROT:CLE":
+        elif word == self.clear:
             self.condition = 0
         elif word in self.set:
             self.set[word] = float(value)
         else:
             self.unknown()
+
+
+class SerialLine:
+    """Serves a model at the far end of a serial line."""
+
+    def __init__(self, model: Model) -> None:
+        self._far, self._near = os.openpty()
+        tty.setraw(self._near)
+        self.resource = f"ASRL{os.ttyname(self._near)}::INSTR"
+        self._thread = threading.Thread(target=self._serve, args=(model,), daemon=True)
+        self._thread.start()
+
+    def _serve(self, model: Model) -> None:
+        with os.fdopen(self._far, "r+b", buffering=0) as far, contextlib.suppress(OSError):
+            for line in iter(far.readline, b"quit\n"):
+                answer = model.command(line.decode().strip())
+                if answer is not None:
+                    far.write(f"{answer}\n".encode())
+
+    def stop(self) -> None:
+        """Take it down."""
+        os.write(self._near, b"quit\n")
+        self._thread.join()
+        os.close(self._near)
 
 
 class ScpiServer:

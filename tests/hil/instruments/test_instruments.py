@@ -20,7 +20,17 @@ from hil.instruments.solar_curve import SolarCurve
 from hil.plant.link import Sample
 from skyrack.clock import MissionClock
 from skyrack.errors import UserError
-from tests.hil.instruments.scpi_server import KEYSIGHT_E36, RIGOL_DP800, Dialect, Load, Model, ScpiServer, Supply
+from tests.hil.instruments.scpi_server import (
+    KEYSIGHT_E363X,
+    KEYSIGHT_E36300,
+    RIGOL_DP800,
+    Dialect,
+    Load,
+    Model,
+    ScpiServer,
+    SerialLine,
+    Supply,
+)
 
 T = TypeVar("T")
 
@@ -41,7 +51,7 @@ def load() -> Iterator[ScpiServer]:
     server.stop()
 
 
-def simulator(server: ScpiServer, **settings: float | str) -> Instrument:
+def simulator(server: ScpiServer | SerialLine, **settings: float | str) -> Instrument:
     given = {"volts": 12.0, "maximum_amperes": 3.0, "timeout_seconds": 0.3, "resource": server.resource, **settings}
     return load_instrument(BenchInstrument(name="sun", driver="scpi.solar_array_simulator", settings=given))
 
@@ -153,15 +163,24 @@ def test_a_trip_is_said_and_recovers_after_a_rest(supply: ScpiServer, bit: int, 
     asyncio.run(Run(simulator(supply), Patience(stale_seconds=25.0, rest_seconds=0.2))(test))
 
 
-@pytest.mark.parametrize(("dialect", "words"), [("keysight-e36", KEYSIGHT_E36), ("rigol-dp800", RIGOL_DP800)])
-def test_supplies_of_other_makers(dialect: str, words: tuple[dict[str, str], dict[str, str]]) -> None:
+@pytest.mark.parametrize(
+    ("dialect", "words", "over_current"),
+    [
+        ("keysight-e363x", KEYSIGHT_E363X, 3.3),
+        ("keysight-e36300", KEYSIGHT_E36300, 5.5),
+        ("rigol-dp800", RIGOL_DP800, 3.3),
+    ],
+)
+def test_supplies_of_other_makers(
+    dialect: str, words: tuple[dict[str, str], dict[str, str]], over_current: float
+) -> None:
     model = Dialect(*words)
     server = ScpiServer(model)
 
     async def test(run: Run) -> None:
         await run.until(lambda: model.on)
         assert model.set["VOLT:PROT"] == pytest.approx(13.2)
-        assert model.set["CURR:PROT"] == pytest.approx(3.3)
+        assert model.set["CURR:PROT"] == pytest.approx(over_current)
         await run.until(lambda: bool(run.shown) and run.shown[-1].measured.amperes == pytest.approx(1.5))
         model.fault(2)
         await run.until(lambda: any("tripped (over-current)" in text for text in run.said))
@@ -323,6 +342,37 @@ def test_a_load_of_constant_current(load: ScpiServer) -> None:
         assert model.set["CURR"] == pytest.approx(1.5)
 
     asyncio.run(Run(electronic_load(load, mode="current", volts=12.0))(test))
+
+
+@pytest.mark.parametrize(("dialect", "clear"), [("scpi", "INP:PROT:CLE"), ("itech", "PROT:CLE")])
+def test_a_load_is_cleared_in_its_own_words(load: ScpiServer, dialect: str, clear: str) -> None:
+    model = load.model
+    assert isinstance(model, Load)
+    model.clear = clear
+
+    async def test(run: Run) -> None:
+        await run.until(lambda: model.on)
+        model.condition, model.on = 0x08, False
+        await run.until(lambda: any("tripped (over-power)" in text for text in run.said))
+        await run.until(lambda: model.on)
+        assert model.condition == 0
+
+    asyncio.run(Run(electronic_load(load, dialect=dialect), Patience(25.0, 0.1))(test))
+    assert not model.errors
+
+
+def test_a_supply_on_a_serial_line_is_told_that_it_is_remote() -> None:
+    model = Dialect(*KEYSIGHT_E363X)
+    line = SerialLine(model)
+
+    async def test(run: Run) -> None:
+        await run.until(lambda: model.on)
+        assert model.log[0] == "SYST:REM"
+
+    try:
+        asyncio.run(Run(simulator(line, dialect="keysight-e363x"))(test))
+    finally:
+        line.stop()
 
 
 @pytest.mark.parametrize(
