@@ -1,7 +1,7 @@
 """A servo without feedback: from angles to pulses, and where it must be by now. Pure arithmetic.
 
 Radio-control servos take pulses of 1 to 2 ms for some 90 degrees, most of 0.5 to 2.5 ms for 180, and say nothing of
-where they are: a model of their slew does.
+where they are: a model of their slew does. Those are the figures that makers print; none was measured here.
 """
 
 from __future__ import annotations

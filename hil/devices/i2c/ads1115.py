@@ -26,7 +26,7 @@ from hil.devices.options import Options
 
 Settings = Mapping[str, object]
 
-# Full scale in volts and its code; data sheet SBAS444, table 8-3.
+# Full scale in volts and its code; data sheet SBAS444, configuration register, and drivers/iio/adc/ti-ads1015.c.
 FULL_SCALES_VOLTS: Final = (6.144, 4.096, 2.048, 1.024, 0.512, 0.256)
 
 _CONVERSION: Final = 0x00

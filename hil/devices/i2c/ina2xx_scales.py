@@ -1,6 +1,7 @@
 """What the numbers in the registers of Texas Instruments' current monitors mean. Pure arithmetic.
 
-Formulas and constants are of the data sheets: INA219 (SBOS448), INA226 (SBOS547), INA228 (SLYS021), INA3221 (SBOS576).
+Formulas and constants are of the data sheets: INA219 (SBOS448), INA226 (SBOS547), INA228 (SLYS021), INA3221 (SBOS576),
+and agree with the kernel's drivers/hwmon/ina2xx.c, ina238.c and ina3221.c, and for the INA228 with Adafruit's driver.
 Each chip measures the voltage over a shunt, and works out the current from it with a calibration that is written to it.
 """
 

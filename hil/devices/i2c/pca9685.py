@@ -1,4 +1,7 @@
-"""A PCA9685: sixteen pulses of one frequency, for servos, and a switch for a lamp (data sheet NXP PCA9685, rev. 4)."""
+"""A PCA9685: sixteen pulses of one frequency, for servos, and a switch for a lamp.
+
+Data sheet NXP PCA9685, rev. 4; the kernel's drivers/pwm/pwm-pca9685.c and Adafruit's adafruit_pca9685.py agree.
+"""
 
 from __future__ import annotations
 

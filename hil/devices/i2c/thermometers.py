@@ -1,8 +1,9 @@
 """``i2c.tmp102``, ``i2c.tmp105``, ``i2c.tmp117``: thermometers of Texas Instruments, and the LM75 they descend from.
 
-Settings beside those of every gauge: ``bus`` (1) and ``address`` (0x48). ``i2c.tmp105`` reads anything like an LM75
-(LM75A, LM75B, TMP75, TMP175, TMP275...) too, in as many bits as it has. Registers are those of the data sheets TMP102
-(SBOS397), TMP105 (SBOS648), TMP117 (SNOSD82).
+Settings beside those of every gauge: ``bus`` (1) and ``address`` (0x48). ``i2c.tmp105`` reads most of what is like an
+LM75 (LM75A, LM75B, TMP75, TMP175, TMP275...) too, in as many bits as it has; not a TMP75C or ADT75, in which a bit of
+the resolution is another one. Registers are those of the data sheets TMP102 (SBOS397), TMP105 (SBOS648), TMP117
+(SNOSD82), and agree with the kernel's drivers/hwmon/tmp102.c and lm75.c, drivers/iio/temperature/tmp117.c.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ CRC is right, and thousandths of a degree Celsius. A conversion takes up to 750 
 thread of the bus waits for it.
 
 Three readings are none: a wrong CRC; 85 °C right after power-on, told from a true one by byte 6 of the scratchpad,
-which is 0x0C until the first conversion; and a scratchpad of zeros, which a short circuit sends and whose CRC is
-right.
+which is 0x0C until the first conversion (drivers/w1/slaves/w1_therm.c, which looks for it where it is told to); and a
+scratchpad of zeros, which a short circuit sends and whose CRC is right. A conversion that failed for want of power is
+127.94 °C, beyond the span.
 """
 
 from __future__ import annotations
