@@ -31,8 +31,9 @@ from time import monotonic
 from typing import cast
 
 from flight.hal import DeviceEnvironment, DeviceError, Quality, Reading
-from hil.devices.host import explain, host_of, is_gone
+from hil.devices.host import explain, host_of
 from hil.devices.options import Options
+from hil.devices.trouble import failed
 
 GAUGE_SETTINGS = ("gain", "offset", "scale", "low", "high", "stuck_after_seconds", "timeout_seconds")
 TIMEOUT_SECONDS = 1.0
@@ -92,6 +93,7 @@ class Gauge:
             raise DeviceError(f"{name}: low = {self.low:g} must be below high = {self.high:g}")
         self._stuck_after = options.number("stuck_after_seconds", 0.0, 0.0)
         self._timeout = options.number("timeout_seconds", TIMEOUT_SECONDS, 0.001)
+        self._late = f"no answer within {self._timeout:g} s; its bus is held up, or it is broken"
         self._patience = min(self._timeout, LONGEST_HOLD_SECONDS)
         self._sample = sample
         # A method of an object is called faster than the object.
@@ -120,13 +122,13 @@ class Gauge:
         try:
             raw = self._measure()
         except (OSError, ValueError, DeviceError) as error:
-            return self._failed(error)
+            return failed(self.name, self._last, error)
         took = monotonic() - began
         if took > self._patience:
             # It held up everything else. From now on a thread of its own waits for it.
             self._bus = self.name
             if took > self._timeout:
-                return self._too_late()
+                return self._stale(f"{self.name}: {self._late}")
         value = raw * self.gain + self.offset
         if self._stuck_after or not self.low <= value <= self.high:
             return self._judge(raw)
@@ -142,11 +144,8 @@ class Gauge:
     async def _read_slowly(self) -> Reading[float]:
         try:
             raw = await self._host.on_bus(self._bus, self._sample, self._timeout)
-        except TimeoutError as error:
-            # The kernel's ETIMEDOUT is a TimeoutError with a number: the bus said so. Without one it is ours.
-            return self._too_late() if error.errno is None else self._failed(error)
         except (OSError, ValueError, DeviceError) as error:
-            return self._failed(error)
+            return failed(self.name, self._last, error, self._late)
         return self._judge(raw)
 
     def _judge(self, raw: float) -> Reading[float]:
@@ -164,15 +163,6 @@ class Gauge:
             return self._stale(f"{self.name}: stuck at {value:g} {self.unit} for {seconds:.0f} s; power it off and on")
         self._last = good = Reading(value * self.scale, now)
         return good
-
-    def _failed(self, error: OSError | ValueError | DeviceError) -> Reading[float]:
-        gone = is_gone(error) if isinstance(error, OSError) else isinstance(error, DeviceError)
-        reason = explain(error) if isinstance(error, OSError) else str(error)
-        quality = Quality.ABSENT if gone else Quality.STALE
-        return self._last._replace(quality=quality, problem=f"{self.name}: {reason}")
-
-    def _too_late(self) -> Reading[float]:
-        return self._stale(f"{self.name}: no answer within {self._timeout:g} s; its bus is held up, or it is broken")
 
     def _stale(self, problem: str) -> Reading[float]:
         return self._last._replace(quality=Quality.STALE, problem=problem)

@@ -34,8 +34,9 @@ from hil.devices.beam_fit import Beam, BeamFit, Look, circle
 from hil.devices.gimbal_frame import Command, HeldReference, Line, Offset, PlantReference, Reference
 from hil.devices.gimbal_head import GimbalHead, Seen
 from hil.devices.gimbal_settings import QUADRANT, GimbalSettings, read_settings
-from hil.devices.host import explain, host_of, is_gone
+from hil.devices.host import explain, host_of
 from hil.devices.instrument import Instrument
+from hil.devices.trouble import failed
 
 Settings = Mapping[str, object]
 T = TypeVar("T")
@@ -232,10 +233,8 @@ class GimbalLaser:
 
     def _failed(self, error: OSError) -> None:
         self._fit.forget()
-        gone = is_gone(error)
-        said = explain(error) if error.errno is not None else f"no answer within {_BUS_SECONDS:g} s; its bus is held up"
-        quality = Quality.ABSENT if gone else Quality.STALE
-        self._last = self._last._replace(quality=quality, problem=f"{self._name}: {said}")
+        late = f"no answer within {_BUS_SECONDS:g} s; its bus is held up"
+        self._last = failed(self._name, self._last, error, late)
 
     async def _on_bus(self, work: Callable[[], T]) -> T:
         return await self._host.on_bus(f"i2c-{self._settings.bus}", work, _BUS_SECONDS)

@@ -18,10 +18,11 @@ import contextlib
 from collections.abc import Mapping
 from typing import Final, cast
 
-from flight.hal import DeviceEnvironment, DeviceError, PowerMeter, Quality, Reading
+from flight.hal import DeviceEnvironment, DeviceError, PowerMeter, Reading
 from hil.devices.gpio_line import LINE_SETTINGS, GpioLine, line_of
-from hil.devices.host import explain, host_of, is_gone
+from hil.devices.host import explain, host_of
 from hil.devices.options import Options
+from hil.devices.trouble import failed
 
 Settings = Mapping[str, object]
 
@@ -53,8 +54,7 @@ class SwitchedLine:
         try:
             active = (self._feedback or self._output).is_active()
         except OSError as error:
-            quality = Quality.ABSENT if is_gone(error) else Quality.STALE
-            return self._last._replace(quality=quality, problem=f"{self.name}: {explain(error)}")
+            return failed(self.name, self._last, error)
         self._last = Reading(active, self._clock.now())
         return self._last
 

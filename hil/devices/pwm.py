@@ -20,13 +20,14 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
-from flight.hal import DeviceEnvironment, DeviceError, Quality, Reading, TemperatureSensor
+from flight.hal import DeviceEnvironment, DeviceError, Reading, TemperatureSensor
 from hil.devices.gpio import heater_watts
 from hil.devices.gpio_line import line_of
-from hil.devices.host import explain, host_of, is_gone
+from hil.devices.host import explain, host_of
 from hil.devices.options import Options
 from hil.devices.pwm_channel import CHANNEL_SETTINGS, PwmChannel, channel_of
 from hil.devices.tachometer import EdgeTachometer
+from hil.devices.trouble import failed
 
 Settings = Mapping[str, object]
 
@@ -48,8 +49,7 @@ class Duty:
         try:
             value = (measure or self._channel.read_ratio)()
         except OSError as error:
-            quality = Quality.ABSENT if is_gone(error) else Quality.STALE
-            return self._last._replace(quality=quality, problem=f"{self.name}: {explain(error)}")
+            return failed(self.name, self._last, error)
         self._last = Reading(value, self._clock.now())
         return self._last
 

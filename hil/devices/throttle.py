@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from flight.hal import DeviceEnvironment, DeviceError, Quality, Reading
-from hil.devices.host import explain, host_of, is_gone
+from flight.hal import DeviceEnvironment, DeviceError, Reading
+from hil.devices.host import explain, host_of
 from hil.devices.sysfs import text_or, write_text
+from hil.devices.trouble import failed
 
 T = TypeVar("T")
 
@@ -59,23 +60,16 @@ class KnobThrottle:
         self._host = host_of(environment)
         self._now = environment.clock.now
         with sentences(name):
-            self._last = knob.get()
-        self._last_at = self._now()
+            self._last = Reading(knob.get(), self._now())
 
     async def read_ratio(self) -> Reading[float]:
         """Limit in force."""
         try:
-            self._last = await self._do(self._knob.get)
-        except DeviceError as error:
-            return self._problem(Quality.ABSENT, str(error))
-        except TimeoutError:
-            return self._problem(Quality.STALE, f"no answer within {self._timeout:g} s")
-        except OSError as error:
-            return self._problem(Quality.ABSENT if is_gone(error) else Quality.STALE, explain(error))
-        except ValueError as error:
-            return self._problem(Quality.STALE, str(error))
-        self._last_at = self._now()
-        return Reading(self._last, self._last_at)
+            ratio = await self._do(self._knob.get)
+        except (OSError, ValueError, DeviceError) as error:
+            return failed(self.name, self._last, error, f"no answer within {self._timeout:g} s")
+        self._last = Reading(ratio, self._now())
+        return self._last
 
     async def set_ratio(self, ratio: float) -> None:
         """Take the step nearest to a ratio. Raises DeviceError with the remedy when it cannot be set."""
@@ -91,9 +85,6 @@ class KnobThrottle:
 
     async def _do(self, work: Callable[[], T]) -> T:
         return await self._host.on_bus(self._bus, work, self._timeout) if self._bus else work()
-
-    def _problem(self, quality: Quality, problem: str) -> Reading[float]:
-        return Reading(self._last, self._last_at, quality, f"{self.name}: {problem}")
 
 
 @contextlib.contextmanager

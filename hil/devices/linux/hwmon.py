@@ -16,11 +16,12 @@ from pathlib import Path
 
 from flight.hal import DeviceEnvironment, DeviceError, Quality, Reading
 from hil.devices.gauge import GAUGE_SETTINGS, Gauge, Sample
-from hil.devices.host import explain, host_of, is_gone
+from hil.devices.host import host_of
 from hil.devices.linux.hwmon_chips import CHIP_SETTINGS, Wanted
 from hil.devices.options import Options
 from hil.devices.sysfs import NumberFile, read_text, text_or, write_text
 from hil.devices.throttle import Keepsake, put_back_files, sentences
+from hil.devices.trouble import failed
 
 WATTS_SPAN = (-10.0, 5000.0)
 CELSIUS_SPAN = (-55.0, 150.0)
@@ -117,30 +118,30 @@ class Fan:
             self._governable = wanted.channel(chip, "pwm") is not None
             if self._speed is None and not self._governable:
                 raise DeviceError(f"the chip {wanted.chip} has no fan: neither fanN nor pwmN")
-            self._last_duty = self._measure() if self._governable else math.nan
-            self._last_rpm = self._speed() if self._speed is not None else math.nan
+            now = self._now()
+            self._last_duty = Reading(self._measure() if self._governable else math.nan, now)
+            self._last_rpm = Reading(self._speed() if self._speed is not None else math.nan, now)
             paths = [self._locate_pwm(), self._enable()] if self._governable else []
             found = {str(path): read_text(path) for path in paths if path.exists()}
-        self._duty_at = self._speed_at = self._now()
         self._keepsake = Keepsake(name, environment, found)
 
     async def read(self) -> Reading[float]:
         """Speed, revolutions per minute, by its tachometer."""
         if self._speed is None:
-            return Reading(math.nan, self._speed_at, Quality.ABSENT, f"{self.name}: the fan has no tachometer")
+            return self._last_rpm._replace(quality=Quality.ABSENT, problem=f"{self.name}: the fan has no tachometer")
         try:
-            self._last_rpm, self._speed_at = self._speed(), self._now()
+            self._last_rpm = Reading(self._speed(), self._now())
         except (OSError, ValueError, DeviceError) as error:
-            return Reading(self._last_rpm, self._speed_at, *self._trouble(error))
-        return Reading(self._last_rpm, self._speed_at)
+            return failed(self.name, self._last_rpm, error)
+        return self._last_rpm
 
     async def read_duty(self) -> Reading[float]:
         """Duty that it runs at: what is set, and 0 when its tachometer says that it stands still all the same."""
         try:
-            self._last_duty, self._duty_at = self._measure(), self._now()
+            self._last_duty = Reading(self._measure(), self._now())
         except (OSError, ValueError, DeviceError) as error:
-            return Reading(self._last_duty, self._duty_at, *self._trouble(error))
-        return Reading(self._last_duty, self._duty_at)
+            return failed(self.name, self._last_duty, error)
+        return self._last_duty
 
     async def set_duty(self, duty_ratio: float) -> None:
         """Run at a duty from now on. Raises DeviceError with the remedy when it cannot be set."""
@@ -173,11 +174,6 @@ class Fan:
     def _enable(self) -> Path:
         pwm = self._locate_pwm()
         return pwm.with_name(f"{pwm.name}_enable")
-
-    def _trouble(self, error: OSError | ValueError | DeviceError) -> tuple[Quality, str]:
-        if isinstance(error, OSError):
-            return Quality.ABSENT if is_gone(error) else Quality.STALE, f"{self.name}: {explain(error)}"
-        return Quality.STALE, f"{self.name}: {error}"
 
 
 def fan(name: str, settings: Mapping[str, object], environment: DeviceEnvironment) -> Fan:

@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from flight.hal import BoardState, DeviceEnvironment, DeviceError, Quality, Reading
-from hil.devices.host import Host, explain, host_of, is_gone
+from flight.hal import BoardState, DeviceEnvironment, DeviceError, Reading
+from hil.devices.host import Host, explain, host_of
 from hil.devices.linux.hwmon_chips import chips
 from hil.devices.options import Options
 from hil.devices.raspberry_pi import mailbox
 from hil.devices.sysfs import absent, read_number, read_text
+from hil.devices.trouble import failed
 
 COMMAND = "get_throttled"
 SYSFS = "sys/devices/platform/soc*/*firmware/get_throttled"
@@ -63,24 +64,17 @@ class FirmwareMonitor:
         self.name = name
         self._host = host_of(environment)
         self._now = environment.clock.now
-        self.how, self._ask, self._last = _best_way(name, self._host)
-        self._last_at = self._now()
+        self.how, self._ask, state = _best_way(name, self._host)
+        self._last = Reading(state, self._now())
 
     async def read(self) -> Reading[BoardState]:
         """Ask the firmware."""
         try:
             bits = await self._host.on_bus(mailbox.BUS, self._ask, TIMEOUT_SECONDS)
-        except TimeoutError:
-            return self._problem(Quality.STALE, f"the firmware did not answer within {TIMEOUT_SECONDS:g} s")
-        except OSError as error:
-            return self._problem(Quality.ABSENT if is_gone(error) else Quality.STALE, explain(error))
-        except ValueError as error:
-            return self._problem(Quality.STALE, str(error))
-        self._last, self._last_at = board_state(bits), self._now()
-        return Reading(self._last, self._last_at)
-
-    def _problem(self, quality: Quality, problem: str) -> Reading[BoardState]:
-        return Reading(self._last, self._last_at, quality, f"{self.name}: {problem}")
+        except (OSError, ValueError) as error:
+            return failed(self.name, self._last, error, f"the firmware did not answer within {TIMEOUT_SECONDS:g} s")
+        self._last = Reading(board_state(bits), self._now())
+        return self._last
 
 
 def _best_way(name: str, host: Host) -> tuple[str, Callable[[], int], BoardState]:
