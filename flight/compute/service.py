@@ -15,7 +15,7 @@ from flight.compute.round import Ask, Round, carry_out
 from flight.compute.store import JobStore, Outgoing
 from flight.compute.views import job_view, node_status, node_views
 from flight.compute.workdirs import WorkDirs
-from flight.hal import NodeState, RackNode, WorkReport
+from flight.hal import NodeState, Quality, RackNode, WorkReport
 from flight.identity import satellite_key
 from flight.service import Service, command, every, subscribe
 from skyrack.jobs import JobCause, JobState
@@ -65,6 +65,7 @@ class ComputeManager(Service):
         await self._jobs.restore()
         self._budgets = Budgets(self.clock.rate, self.clock.now())
         self._states: dict[str, NodeState] = {}
+        self._silent: set[str] = set()
         self._reports: dict[str, WorkReport] = {}
         self._told: dict[str, tuple[float, float]] = {}
         self._caps: dict[str, float] = {}
@@ -152,7 +153,14 @@ class ComputeManager(Service):
 
     async def _look(self) -> None:
         for name, device in self._nodes.items():
-            self._states[name] = (await device.read()).value
+            reading = await device.read()
+            if reading.quality is not Quality.ABSENT:
+                self._silent.discard(name)
+            elif name not in self._silent:
+                self._silent.add(name)
+                if name in self._states:
+                    self.event("node_silent", Severity.SEVERITY_WARNING, f"{name}: {reading.problem}", node=name)
+            self._states[name] = reading.value
         self._reports.clear()
         for record in self._jobs.running():
             report = await self._nodes[record.node].report(record.work_id)
@@ -194,7 +202,7 @@ class ComputeManager(Service):
         if budget is None:
             return NOTHING
         nodes = [(state.powered, state.running) for state in self._states.values()]
-        key = (budget, self._jobs.revision, self._settings, nodes)
+        key = (budget, self._jobs.revision, self._settings, nodes, frozenset(self._silent))
         if now >= self._plan_until or key != self._plan_key:
             rate = self.clock.rate
             jobs = [job_view(record, rate) for record in self._jobs.open.values() if record.intent is Intent.NONE]
@@ -207,7 +215,7 @@ class ComputeManager(Service):
         return self._planned
 
     def _node_views(self) -> list[NodeView]:
-        return node_views(self._designs, self._states, self._jobs.open.values())
+        return node_views(self._designs, self._states, self._jobs.open.values(), self._silent)
 
     def _overdue(self, now: float) -> list[Ask]:
         found = []
@@ -288,6 +296,9 @@ class ComputeManager(Service):
                 jobs_completed_total=totals.completed,
                 jobs_failed_total=totals.failed,
                 preemptions_total=totals.preemptions,
-                free_nodes=sum(name in states and states[name].powered and name not in holders for name in self._nodes),
+                free_nodes=sum(
+                    name in states and states[name].powered and name not in holders and name not in self._silent
+                    for name in self._nodes
+                ),
             )
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from flight.compute.lifecycle import Intent, JobRecord
 from flight.compute.planner import JobView, NodeView
@@ -31,9 +31,15 @@ def job_view(record: JobRecord, rate: float) -> JobView:
 
 
 def node_views(
-    designs: Sequence[RackNode], states: Mapping[str, NodeState], records: Iterable[JobRecord]
+    designs: Sequence[RackNode],
+    states: Mapping[str, NodeState],
+    records: Iterable[JobRecord],
+    silent: Collection[str] = (),
 ) -> list[NodeView]:
-    """Nodes as the planner sees them; one whose work is ending, or is not ours, is blocked."""
+    """Nodes as the planner sees them; one whose work is ending, or is not ours, is blocked, and so is a silent one.
+
+    What runs on a node that is silent for a while runs on; but nothing can be begun there.
+    """
     expected = {
         record.work_id for record in records if record.state is JobState.RUNNING and record.intent is Intent.NONE
     }
@@ -45,7 +51,11 @@ def node_views(
             cores=node.cores,
             memory_bytes=node.memory_bytes,
             powered=node.name in states and states[node.name].powered,
-            blocked=node.name in states and not expected.issuperset(states[node.name].running),
+            blocked=node.name in states
+            and (
+                not expected.issuperset(states[node.name].running)
+                or (node.name in silent and not states[node.name].running)
+            ),
             draw_watts=states[node.name].draw_watts if node.name in states else 0.0,
         )
         for node in designs

@@ -15,7 +15,7 @@ and the next agent of the same ``--directory`` finds it. Several may be there at
     start           run_id, programs [{name, argv, log, stage, ready}], alone -> starts their keeper, or finds it
     stop            ends the keeper and all that it keeps; seconds
     status          run_id, kept, processes, services {name: pid}, nodes, guards
-    kill            service ("executive" too), signal (9): a fault to be survived -> pid
+    kill            service ("executive", "node.node-2" too), signal (9): a fault to be survived -> pid
     clear-guards    forgets what the guards did: they act no more, until a limit is crossed again
     metrics         port -> text of the executive's Prometheus page
     tail            log (below logs/), lines -> text

@@ -22,6 +22,7 @@ from hil.boards.parts import (
     Part,
     seats_of,
 )
+from hil.boards.rack_checks import check_racks, serves_a_node
 from hil.instruments.protocol import InstrumentError, load_instrument
 from skyrack.dictionary import default_limits
 from skyrack.errors import UserError
@@ -47,13 +48,9 @@ def check_bench(path: Path, bench: BenchFile, designs: Mapping[str, SatelliteFil
 
     _unique("boards", [board.name for board in bench.boards], refuse)
     _unique("instruments", [instrument.name for instrument in bench.instruments], refuse)
-    flown: dict[str, str] = {}
     for board in bench.boards:
         _check_board(board, designs, refuse)
-        other = flown.setdefault(board.satellite, board.name)
-        if other != board.name:
-            problem = f'the board "{other}" flies it already; give each board a satellite of its own'
-            raise refuse(f"boards.{board.name}.satellite", board.satellite, problem)
+    check_racks(bench.boards, designs, refuse)
     for instrument in bench.instruments:
         _check_instrument(instrument, designs, refuse)
     _check_limits(bench, designs, refuse)
@@ -97,7 +94,12 @@ def _check_board(board: BenchBoard, designs: Mapping[str, SatelliteFile], refuse
         raise refuse(f"{where}.address", board.address, str(error)) from None
     if board.watchdog_device and not board.watchdog_device.startswith("/dev/"):
         raise refuse(f"{where}.watchdog_device", board.watchdog_device, "must be such as /dev/watchdog0, or left out")
+    if board.rack_address and not board.rack_node:
+        problem = "is for a board that is a rack node: say which by rack_node, or leave it out"
+        raise refuse(f"{where}.rack_address", board.rack_address, problem)
     known = devices_of(designs[board.satellite])
+    if board.rack_node:
+        serves_a_node(board, designs[board.satellite], known, refuse)
     for name, device in board.devices.items():
         _check_device(f"{where}.devices.{name}", name, device, known, refuse)
     for name, device in board.devices.items():

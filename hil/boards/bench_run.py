@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from ground.client import SkyrackClient, UnreachableError, is_settled
 from hil.boards.client import AgentClient, AgentError, BoardLostError, Place
 from hil.boards.derive import Derived, derive
 from hil.boards.file import BenchFile, load_bench_and_designs
+from hil.boards.kept import NODE
 from hil.boards.session import BoardSession, BoardView, place_of, run_identity
 from hil.instruments.bench import start_following
 from hil.plant.client import RemotePlantLink
@@ -47,15 +49,19 @@ class BenchSettings:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A satellite of the bench at a time: the plant's truth, and its board's figures (``None`` while it is silent)."""
+    """A board of the bench at a time: the plant's truth, and the board's figures (``None`` while it is silent).
+
+    ``node_watts`` and ``chip_celsius`` are of the rack nodes that this board is.
+    """
 
     mission_time_seconds: float
     satellite: str
+    board: str
     sunlit_ratio: float
     state_of_charge_ratio: float
     array_watts: float
     node_watts: float
-    chip_celsius: float
+    chip_celsius: float | None
     radiator_celsius: float
     real_watts: float | None = None
     cap_watts: float | None = None
@@ -102,8 +108,13 @@ class BenchRun:
         """Take the present in."""
         truth = {name: self.plant.sensors(name) for name in self.derived.designs}
         now = self.running.clock.now()
-        for session in self.sessions:
-            self._sample(session, truth[session.board.satellite], now)
+        for satellite in dict.fromkeys(session.board.satellite for session in self.sessions):
+            # A sample for a step of the plant, no more.
+            if truth[satellite] and now - self._last_sample.get(satellite, float("-inf")) >= 1.0:
+                self._last_sample[satellite] = now
+                for session in self.sessions:
+                    if session.board.satellite == satellite:
+                        self._sample(session, truth[satellite], now)
         return BenchView(
             now, [session.view for session in self.sessions], self._satellites, self._jobs, truth, list(self.notes)
         )
@@ -145,22 +156,19 @@ class BenchRun:
 
     def _sample(self, session: BoardSession, truth: Mapping[str, float], now: float) -> None:
         satellite = session.board.satellite
-        # A sample for a step of the plant, no more.
-        if not truth or now - self._last_sample.get(satellite, float("-inf")) < 1.0:
-            return
-        self._last_sample[satellite] = now
-        nodes = [node.name for node in self.derived.designs[satellite].nodes]
+        nodes = self._nodes_of(session)
         notes = [session.view.nodes[name] for name in nodes if name in session.view.nodes]
         up = session.view.link == "up"
         self.samples.append(
             Sample(
                 mission_time_seconds=now,
                 satellite=satellite,
+                board=session.board.name,
                 sunlit_ratio=truth["orbit.sunlit_ratio"],
                 state_of_charge_ratio=truth["battery.state_of_charge_ratio"],
                 array_watts=truth["array.watts"],
                 node_watts=sum(truth[f"load.{name}.watts"] for name in nodes),
-                chip_celsius=max(truth[f"thermal.{name}.celsius"] for name in nodes),
+                chip_celsius=max((truth[f"thermal.{name}.celsius"] for name in nodes), default=None),
                 radiator_celsius=truth["thermal.radiator.celsius"],
                 real_watts=_sum(notes, "real_watts") if up else None,
                 cap_watts=_sum(notes, "cap_watts") if up else None,
@@ -170,9 +178,20 @@ class BenchRun:
             )
         )
 
+    def _nodes_of(self, session: BoardSession) -> list[str]:
+        """Rack nodes that a board is: the one that flies is all of those that no other board is."""
+        if session.board.rack_node:
+            return [session.board.rack_node]
+        rack = self.derived.racks.get(session.board.satellite)
+        others = {seat.node for seat in rack.seats} if rack is not None else set()
+        nodes = self.derived.designs[session.board.satellite].nodes
+        return [node.name for node in nodes if node.name not in others]
 
-def _kill_on_board(session: BoardSession, tell: Callable[[str, str], None], service: str) -> None:
-    """A fault kills a service on its board; what comes of it is told."""
+
+def _kill_on_board(run: BenchRun, satellite: str, tell: Callable[[str, str], None], service: str) -> None:
+    """A fault kills a service, or a rack node, on its board; what comes of it is told."""
+    node = service.removeprefix(NODE) if service.startswith(NODE) else ""
+    session = next(each for each in run.sessions if (each.board.satellite, each.board.rack_node) == (satellite, node))
 
     async def kill() -> None:
         client = session.client
@@ -212,7 +231,11 @@ async def flying(
         http_port=settings.http_port,
         faults=settings.faults,
         elsewhere=frozenset(board.satellite for board in bench.boards),
-        over_tcp=any(place.ssh is not None for place in places.values()),
+        nodes_elsewhere={
+            satellite: frozenset(f"node.{seat.node}" for seat in rack.seats)
+            for satellite, rack in derived.racks.items()
+        },
+        over_tcp=any(places[board.name].ssh is not None for board in bench.boards if not board.rack_node),
     )
 
     def tell(name: str, text: str) -> None:
@@ -232,8 +255,8 @@ async def flying(
             # One after the other would add up; the first that fails ends it.
             await _connect(sessions)
             run = BenchRun(running, bench, derived, sessions, notes)
-            for session in sessions:
-                running.effects.elsewhere[session.board.satellite] = partial(_kill_on_board, session, tell)
+            for satellite in dict.fromkeys(board.satellite for board in bench.boards):
+                running.effects.elsewhere[satellite] = partial(_kill_on_board, run, satellite, tell)
             run.tasks += [asyncio.create_task(session.run(), name=session.board.name) for session in sessions]
             run.tasks.append(asyncio.create_task(run.ask_ground(jobs), name="ground"))
             run.tasks += start_following(bench.instruments, run.plant, running.clock, tell)
@@ -260,6 +283,8 @@ async def _record(file: Path, run: BenchRun, tell: Callable[[str, str], None]) -
     system = run.running.system
     buses = {name: system.run_dir / name for name in system.names}
     for session in run.sessions:
+        if session.board.rack_node:
+            continue
         if session.is_remote:
             del buses[session.board.satellite]
             tell(session.board.name, "is not recorded from here: run 'skyrack record' on it")
@@ -295,6 +320,7 @@ def _write_boards(instance: Instance, bench: Path, sessions: Sequence[BoardSessi
         {
             "name": session.board.name,
             "satellite": session.board.satellite,
+            "rack_node": session.board.rack_node,
             "address": session.place.address,
             "python": session.place.python,
             "directory": session.place.directory,
@@ -303,6 +329,31 @@ def _write_boards(instance: Instance, bench: Path, sessions: Sequence[BoardSessi
     ]
     path = instance.directory / BOARDS_FILE
     path.write_text(json.dumps({"bench": str(bench), "boards": boards}, indent=1) + "\n")
+
+
+def together(samples: Sequence[Sample]) -> list[Sample]:
+    """The boards of one satellite as if they were one: a sample for each time, of the samples that were taken then."""
+    found: dict[float, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(sample.mission_time_seconds, []).append(sample)
+    return [_as_one(of_a_time) for of_a_time in found.values()]
+
+
+def _as_one(samples: Sequence[Sample]) -> Sample:
+    if len(samples) == 1:
+        return samples[0]
+    each = [dataclasses.asdict(sample) for sample in samples]
+    return dataclasses.replace(
+        samples[0],
+        board="",
+        node_watts=sum(sample.node_watts for sample in samples),
+        chip_celsius=max((s.chip_celsius for s in samples if s.chip_celsius is not None), default=None),
+        real_watts=_sum(each, "real_watts"),
+        cap_watts=_sum(each, "cap_watts"),
+        throttle_ratio=_least(each, "throttle_ratio"),
+        duty_ratio=_least(each, "duty_ratio"),
+        working=any(sample.working for sample in samples),
+    )
 
 
 def _sum(notes: Sequence[Mapping[str, Any]], key: str) -> float | None:

@@ -35,15 +35,24 @@ _ANSWER_SECONDS, _EXERCISE_SECONDS = 15.0, 120.0
 class BoardView:
     """What is known of a board: its devices, or why nothing is; ``notes`` are what looks odd in its bench file.
 
-    The instruments of the bench computer are one view, too: they fly no satellite.
+    The instruments of the bench computer are one view, too: they fly no satellite. ``rack_node`` is the node of the
+    satellite that the board is, and empty for one that flies the satellite.
     """
 
     name: str
     address: str
     satellite: str = ""
+    rack_node: str = ""
     notes: tuple[str, ...] = ()
     problem: str = ""
     rows: list[Row] = field(default_factory=list)
+
+    @property
+    def serves(self) -> str:
+        """What the board is there for."""
+        if self.rack_node:
+            return f"is {self.rack_node} of {self.satellite}"
+        return f"flies {self.satellite}" if self.satellite else ""
 
     @property
     def good(self) -> bool:
@@ -192,7 +201,7 @@ async def examine(
     for board in chosen:
         design = bench.designs[board.satellite]
         resolved = resolve(bench.file, board.name, design)
-        views.append(BoardView(board.name, board.address, board.satellite, resolved.notes))
+        views.append(BoardView(board.name, board.address, board.satellite, board.rack_node, resolved.notes))
         sources.append(_source(bench, board, resolved, design, host))
     if bench.file.instruments and not boards:
         views.append(BoardView("instruments", LOCAL))

@@ -113,6 +113,7 @@ def check(bench: str, boards: tuple[str, ...], seconds: float, exercise: bool, a
                         "board": view.name,
                         "address": view.address,
                         "satellite": view.satellite,
+                        "rack_node": view.rack_node,
                         "good": view.good,
                         "problem": view.problem,
                         "notes": view.notes,

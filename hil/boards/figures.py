@@ -19,13 +19,15 @@ FOLLOWS_SECONDS = 2.0
 class BoardFigures:
     """A board over a run; watts are the satellite's unless they are ``real``, times are the host's.
 
-    ``how`` says how the watts were had: measured by what, or modelled from what. ``settled_seconds`` are the times
-    until the draw was under a cap that was lowered, and ``over_cap_seconds`` how long it is over one at the end.
-    ``None`` is: never known.
+    ``rack_node`` is the node of the satellite that the board is, and empty for the one that flies it; that one counts
+    as the nodes that no other board is. ``how`` says how the watts were had: measured by what, or modelled from what.
+    ``settled_seconds`` are the times until the draw was under a cap that was lowered, and ``over_cap_seconds`` how long
+    it is over one at the end. ``None`` is: never known.
     """
 
     board: str
     satellite: str
+    rack_node: str
     how: str
     real_watts_mean: float | None
     real_watts_peak: float | None
@@ -49,7 +51,7 @@ class BoardFigures:
 
 def figures_of(view: BoardView, samples: Sequence[Sample]) -> BoardFigures:
     """Figures of a board."""
-    mine = [sample for sample in samples if sample.satellite == view.satellite]
+    mine = [sample for sample in samples if sample.board == view.name]
     real = [sample.real_watts for sample in mine if sample.real_watts is not None]
     settled = settled_seconds(view.nodes)
     known = view.agreement
@@ -57,12 +59,13 @@ def figures_of(view: BoardView, samples: Sequence[Sample]) -> BoardFigures:
     return BoardFigures(
         board=view.name,
         satellite=view.satellite,
+        rack_node=view.rack_node,
         how="; ".join(sorted({str(note.get("how", "")) for note in view.nodes.values()} - {""})),
         real_watts_mean=_mean(real),
         real_watts_peak=max(real, default=None),
         node_watts_mean=_mean([sample.node_watts for sample in mine]),
         node_watts_eclipse=_mean(dark),
-        hottest_chip_celsius=max((sample.chip_celsius for sample in mine), default=None),
+        hottest_chip_celsius=max((s.chip_celsius for s in mine if s.chip_celsius is not None), default=None),
         lowest_state_of_charge_ratio=min((sample.state_of_charge_ratio for sample in mine), default=None),
         caps_lowered=len(settled),
         settled_median_seconds=statistics.median(settled) if settled else None,

@@ -54,7 +54,12 @@ class BenchBoard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     Attributes:
         name: of the board.
-        satellite: whose flight services run on it.
+        satellite: whose flight services run on it, or whose rack node it is.
+        rack_node: which rack node of the satellite this board is; empty for the board that flies the satellite, which
+            may have a node of its own among its devices.
+        rack_address: at which the flying board reaches this node, such as "tcp://pi-2.local:7400"; empty takes the host
+            of ``address`` and port 7400, or, for a local board, a free port.
+        rack_patience_seconds: seconds of silence after which what runs on this node counts as lost.
         address: "local", or "ssh://user@host:port".
         kind: what it is; ``skyrack hil scan`` finds out.
         python: Python on the board that has Skyrack; empty takes what ``skyrack hil provision`` installs, or, for a
@@ -68,6 +73,9 @@ class BenchBoard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     name: Name
     satellite: Name
+    rack_node: str = ""
+    rack_address: str = ""
+    rack_patience_seconds: Annotated[float, Meta(ge=1)] = 60.0
     address: str = LOCAL
     kind: Kind = "computer"
     python: str = ""
@@ -98,6 +106,8 @@ class BenchInstrument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 class BenchFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A bench. Satellites of the constellation without a board fly as plain processes of the bench computer.
+
+    Of the boards of a satellite one flies its services, and the others are rack nodes of it.
 
     ``limits`` override the dictionary's for the boards' real scale, by satellite and then "Message.field", as a
     satellite file does.

@@ -28,6 +28,8 @@ NODES, GUARDS, CLEAR = "nodes", "guards.json", "guards.clear"
 EXECUTIVE = "executive"
 FLIGHT = "flight"
 """Name of the program that is the satellite's executive."""
+NODE = "node."
+"""What the name of a program begins with that is a rack node."""
 
 
 def run_dir_of(directory: Path) -> Path:
@@ -128,11 +130,13 @@ def status(directory: Path) -> Mapping[str, Any]:
 
 
 def services(directory: Path) -> dict[str, int]:
-    """Process ids of the executive and its services, by name."""
-    executive = _executive(directory)
+    """Process ids of the executive and its services, or of the board's rack node, by name."""
+    programs = _programs(directory)
+    found = {name: pid for name, pid in programs.items() if name.startswith(NODE)}
+    executive = programs.get(FLIGHT)
     if executive is None:
-        return {}
-    found = {EXECUTIVE: executive}
+        return found
+    found[EXECUTIVE] = executive
     # The executive's only child is the zygote, and that one's children are the services, named as processes are.
     for pid in tree.descendants(executive):
         process = tree.process(pid)
@@ -144,7 +148,7 @@ def services(directory: Path) -> dict[str, int]:
 
 
 def kill(directory: Path, service: str, signum: int) -> int:
-    """Send a signal to a service, or to the executive; its process id.
+    """Send a signal to a service, to the executive, or to the board's rack node; its process id.
 
     Raises:
         RequestError: it does not run.
@@ -164,14 +168,12 @@ def clear_guards(directory: Path) -> Mapping[str, Any]:
     return {"asked": True}
 
 
-def _executive(directory: Path) -> int | None:
+def _programs(directory: Path) -> dict[str, int]:
+    """Process ids of the programs that are kept and run."""
     supervision = _json(directory / keeper.PROCESSES) or {}
     if keeper.holder_of(directory / keeper.LOCK) is None:
-        return None
-    for process in supervision.get("processes", []):
-        if process["name"] == FLIGHT and process["pid"]:
-            return int(process["pid"])
-    return None
+        return {}
+    return {each["name"]: int(each["pid"]) for each in supervision.get("processes", []) if each["pid"]}
 
 
 def _order_of(directory: Path) -> keeper.Order | None:

@@ -54,7 +54,7 @@ def picture(views: Sequence[BoardView]) -> Group:
 
 
 def _table(view: BoardView) -> Table:
-    title = f"{view.name} ({view.address})" + (f", flies {view.satellite}" if view.satellite else "")
+    title = f"{view.name} ({view.address})" + (f", {view.serves}" if view.serves else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading in ("device", "measured by", "reading", "noise", "period", "read in", "verdict"):
         figures = heading in {"noise", "period", "read in"}

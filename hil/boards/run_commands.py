@@ -122,12 +122,13 @@ async def _fly(
 
 
 def _draw(flown: BenchRun, view: BenchView, path: Path) -> None:
+    from hil.boards.bench_run import together
     from hil.boards.figures import figures_of
     from hil.boards.run_picture import draw
 
     board = view.boards[0]
     figures = figures_of(board, flown.samples)
-    samples = [sample for sample in flown.samples if sample.satellite == board.satellite]
+    samples = together([sample for sample in flown.samples if sample.satellite == board.satellite])
     title = (
         f"{flown.bench.name} at {flown.running.system.settings.rate:g}x, {board.hello.get('model', os.uname().machine)}"
     )

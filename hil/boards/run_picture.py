@@ -54,7 +54,7 @@ def draw(samples: Sequence[Sample], path: Path, title: str, how: str, scale_note
     slow.set_ylabel("% of\nfull speed")
     charge.plot(minutes, [100.0 * sample.state_of_charge_ratio for sample in samples], color="#2a9d5c")
     charge.set_ylabel("state of\ncharge, %")
-    heat.plot(minutes, [sample.chip_celsius for sample in samples], label="chip", color="#c8553d")
+    heat.plot(minutes, _numbers([s.chip_celsius for s in samples]), label="chip", color="#c8553d")
     heat.plot(minutes, [sample.radiator_celsius for sample in samples], label="radiator", color="#6a4c93")
     heat.set_ylabel("°C in the\nplant")
     heat.set_xlabel("minutes of the mission")

@@ -24,7 +24,22 @@ if TYPE_CHECKING:
     from hil.boards.session import BoardView
 
 SHOWN_NOTES = 5
-HEADINGS = ("board", "link", "watts", "x scale", "cap", "slowed to", "chip", "board °C", "mode", "clock", "guards")
+LEFT = ("board", "is", "link", "mode", "runs", "guards")
+HEADINGS = (
+    "board",
+    "is",
+    "link",
+    "watts",
+    "x scale",
+    "cap",
+    "slowed to",
+    "chip",
+    "board °C",
+    "mode",
+    "runs",
+    "clock",
+    "guards",
+)
 
 
 @contextlib.contextmanager
@@ -65,13 +80,14 @@ def board_table(view: BenchView) -> Table:
     """Boards, a row each."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("board", "link", "mode", "guards") else "right")
+        table.add_column(heading, justify="left" if heading in LEFT else "right")
     modes = {satellite["name"]: satellite["mode"].lower() for satellite in view.satellites}
     for board in view.boards:
         for name, note in board.nodes.items() or (("", {}),):
             chip = view.truth.get(board.satellite, {}).get(f"thermal.{name}.celsius")
             table.add_row(
                 board.name,
+                name or board.rack_node or board.satellite,
                 Text(board.link, style="" if board.link == "up" else "red"),
                 _number(note.get("real_watts"), "W", 2) if note else "-",
                 _number(note.get("watts"), "W", 0),
@@ -80,6 +96,7 @@ def board_table(view: BenchView) -> Table:
                 _number(chip, "°C", 1),
                 _number(note.get("celsius"), "°C", 1),
                 modes.get(board.satellite, "") or "silent",
+                ", ".join(note.get("running", ())) or "-",
                 clock_text(board),
                 guards_text(board),
             )
@@ -179,7 +196,8 @@ def show_report(run: BenchRun, view: BenchView, problem: str, *, as_json: bool) 
 
 
 def _board_report(figures: BoardFigures, rate: float) -> Table:
-    table = Table(title=f"{figures.board}, {figures.satellite}", title_justify="left", box=None, show_header=False)
+    what = f"{figures.rack_node} of {figures.satellite}" if figures.rack_node else figures.satellite
+    table = Table(title=f"{figures.board}, {what}", title_justify="left", box=None, show_header=False)
     table.add_column("figure")
     table.add_column("value", overflow="fold")
     real = f"{_number(figures.real_watts_mean, 'W', 2)} mean, {_number(figures.real_watts_peak, 'W', 2)} peak"

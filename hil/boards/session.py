@@ -1,8 +1,8 @@
-"""One board of a run: connected, agreed about the time, given its files, its services started and found again.
+"""One board of a run: connected, agreed about the time, given its files, its programs started and found again.
 
 A board that is lost is looked for until it comes back. Whether only the network was away (its services went on, and
 are found) or the board was booted (they are started again, with an anchor for its new clock), the satellite goes on
-from what it keeps on its disk.
+from what it keeps on its disk. What the programs are is the board's duty (:mod:`hil.boards.duties`).
 """
 
 from __future__ import annotations
@@ -11,32 +11,27 @@ import asyncio
 import contextlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flight.board import Board, write_board
 from flight.compute.shim import tree
 from hil.boards.client import AgentClient, AgentError, BoardLostError, Place
 from hil.boards.clocks import Agreement, OffsetEstimator, anchor_on_board, needs_steering
-from hil.boards.derive import BENCH, CONSTELLATION, Derived, satellite_file
+from hil.boards.derive import Derived
+from hil.boards.duties import ANSWER_SECONDS, CLOCK_FILE, Duty, Flying, Serving
 from hil.boards.file import BenchBoard
-from hil.boards.kept import FLIGHT, GUARDS
-from hil.boards.tunnel import Forward, Tunnel
-from hil.sil.system import LINKS, System
+from hil.sil.system import System
 from skyrack.clock import Anchor, read_anchor
 
 LOOK_SECONDS = 0.5
 CLOCK_SECONDS = 1.0
 FIRST_ROUND_TRIPS = 12
-ANSWER_SECONDS = 2.5
 START_SECONDS = 150.0
 CRASHES = 3
 STOP_SECONDS = 6.0
-TUNNEL_SECONDS = 20.0
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 5.0
 ALONE = "~/.skyrack/board.lock"
 
@@ -47,13 +42,15 @@ OnEvent = Callable[[str, str], None]
 class BoardView:
     """What is known of a board now.
 
-    ``link`` is "connecting", "up" or "lost"; ``anchor_error_seconds`` is how far the board's mission clock is from the
-    bench computer's (host seconds), give or take the agreement's error. ``nodes``, ``guards`` and ``services`` are as
-    the agent's status says.
+    ``rack_node`` is the node of the satellite that the board is, and empty for one that flies the satellite. ``link``
+    is "connecting", "up" or "lost"; ``anchor_error_seconds`` is how far the board's mission clock is from the bench
+    computer's (host seconds), give or take the agreement's error. ``nodes``, ``guards`` and ``services`` are as the
+    agent's status says.
     """
 
     name: str
     satellite: str
+    rack_node: str = ""
     link: str = "connecting"
     problem: str = ""
     hello: Mapping[str, Any] = field(default_factory=dict)
@@ -77,9 +74,7 @@ class BoardSession:
     ) -> None:
         self.board = board
         self.place = place
-        self.view = BoardView(board.name, board.satellite)
-        self._system = system
-        self._derived = derived
+        self.view = BoardView(board.name, board.satellite, board.rack_node)
         self._run_id = run_id
         self._tell = on_event
         self._anchor = read_anchor(system.clock_file)
@@ -88,9 +83,12 @@ class BoardSession:
         self._boot_id = ""
         self._offset_in_force: float | None = None
         self._begun = False
-        self._tunnel: Tunnel | None = None
-        self._tunnelling: asyncio.Task[None] | None = None
         self._lost_at: float | None = None
+        self._duty: Duty = (
+            Serving(board, derived)
+            if board.rack_node
+            else Flying(board, place, system, derived, lambda: self._client, lambda text: on_event(board.name, text))
+        )
 
     @property
     def client(self) -> AgentClient | None:
@@ -131,10 +129,7 @@ class BoardSession:
             with contextlib.suppress(BoardLostError, AgentError):
                 await self._client.ask("stop", seconds=STOP_SECONDS + 1.0)
                 told = True
-        if self._tunnelling is not None:
-            self._tunnelling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._tunnelling
+        await self._duty.close()
         if self._client is not None:
             await self._client.close()
         return told
@@ -150,10 +145,10 @@ class BoardSession:
         status = await client.ask("status")
         if not self._begun or was_booted or not status["kept"]:
             await self._begin(client, boot_id)
-        elif self._tunnel is not None:
-            self._tell(self.board.name, "is back; its services went on")
+        else:
+            self._tell(self.board.name, f"is back; {self._duty.subject} went on")
         if was_booted:
-            self._tell(self.board.name, "was booted; its services were started again")
+            self._tell(self.board.name, f"was booted; {self._duty.subject} was started again")
         self._boot_id = boot_id
         if self._lost_at is not None:
             away = time.monotonic() - self._lost_at
@@ -167,110 +162,32 @@ class BoardSession:
         if not self._begun:
             # What an earlier run of this name left there has another time, and other ports.
             await client.ask("stop", seconds=STOP_SECONDS + 2.0)
-        attachments = await self._way_to_plant(client)
-        await client.put(self._files(client.hello, attachments))
+        order = await self._duty.order(client)
+        await client.put(order.files)
         await self._write_anchor(client, boot_id)
         alone = ALONE if self.is_remote else ""
         # What starts slowly is slow to answer, too.
-        await client.ask(
-            "start", seconds=START_SECONDS, run_id=self._run_id, programs=self._programs(client.hello), alone=alone
-        )
+        await client.ask("start", seconds=START_SECONDS, run_id=self._run_id, programs=order.programs, alone=alone)
         await self._until_ready(client)
         self._begun = True
 
     async def _until_ready(self, client: AgentClient) -> None:
         deadline = time.monotonic() + START_SECONDS
+        who = f"board {self.board.name}: {self._duty.subject}"
         while True:
             status = await client.ask("status")
             states = {process["name"]: process for process in status["processes"]}
-            flight = states.get(FLIGHT, {})
-            if flight.get("state") == "running":
+            main = states.get(self._duty.main, {})
+            if main.get("state") == "running":
                 return
-            if flight.get("restarts", 0) >= CRASHES:
-                raise BoardLostError(f"board {self.board.name}: its services do not start: {flight['reason']}")
+            if main.get("restarts", 0) >= CRASHES:
+                raise BoardLostError(f"{who} cannot be started: {main['reason']}")
             if not status["kept"]:
                 why = status["problem"] or "nothing was said"
-                raise BoardLostError(f"board {self.board.name}: its services do not start: {why}")
+                raise BoardLostError(f"{who} cannot be started: {why}")
             if time.monotonic() > deadline:
-                raise BoardLostError(f"board {self.board.name}: its services were not up within {START_SECONDS:g} s")
+                raise BoardLostError(f"{who} could not be brought up within {START_SECONDS:g} s")
             await asyncio.sleep(0.1)
-
-    async def _way_to_plant(self, client: AgentClient) -> dict[str, str]:
-        """Attachments: where plant, links and metrics are for the board; a tunnel is made for one that is elsewhere."""
-        system, satellite = self._system, self.board.satellite
-        if not self.is_remote:
-            ports = {"metrics": system.metrics[satellite], **system.gates[satellite]}
-            return _attachments(system.plant_url, ports)
-        wanted = {"plant": 2, "metrics": 1, **dict.fromkeys(LINKS, 1)}
-        ports = dict(await client.ask("ports", wanted=wanted))
-        tunnel = self._tunnel
-        if tunnel is None:
-            here = int(system.plant_url.rpartition(":")[2])
-            forwards = [
-                Forward(here, ports["plant"]),
-                Forward(here + 1, ports["plant"] + 1),
-                *(Forward(system.gates[satellite][link], ports[link]) for link in LINKS),
-                Forward(system.metrics[satellite], ports["metrics"], from_board=True),
-            ]
-            tunnel = self._tunnel = Tunnel(self.place, forwards, lambda text: self._tell(self.board.name, text))
-            self._tunnelling = asyncio.create_task(tunnel.run(self._is_reached, self._release), name="tunnel")
-        with contextlib.suppress(TimeoutError):
-            # Without it the services start all the same: their sensors are silent until it opens.
-            async with asyncio.timeout(TUNNEL_SECONDS):
-                await tunnel.is_open.wait()
-        return _attachments(f"tcp://127.0.0.1:{ports['plant']}", ports)
-
-    def _is_reached(self) -> bool:
-        return self._client is not None and self._client.alive
-
-    async def _release(self) -> None:
-        if self._client is not None:
-            await self._client.ask("release-tunnel", seconds=ANSWER_SECONDS)
-
-    def _files(self, hello: Mapping[str, Any], attachments: Mapping[str, str]) -> dict[str, bytes]:
-        satellite, keys = self.board.satellite, self._system.keys
-        run_dir = str(hello["run_dir"])
-        board = Board(
-            satellite=satellite,
-            constellation_file=CONSTELLATION,
-            satellite_file=satellite_file(satellite),
-            run_dir=run_dir,
-            state_dir="state",
-            log_dir="logs",
-            clock_file="clock.json",
-            keys_dir="keys",
-            attachments={
-                **attachments,
-                "board.notes": f"{run_dir}/nodes",
-                "board.guards": f"{hello['directory']}/{GUARDS}",
-            },
-            watchdog_device=self.board.watchdog_device,
-        )
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / "board.toml"
-            write_board(path, board)
-            content = path.read_bytes()
-        return {
-            **self._derived.files(),
-            "board.toml": content,
-            # Its own key and the ring: no other party's secrets leave this computer.
-            f"keys/{satellite}.key": (keys / f"{satellite}.key").read_bytes(),
-            "keys/keys.json": (keys / "keys.json").read_bytes(),
-        }
-
-    def _programs(self, hello: Mapping[str, Any]) -> list[dict[str, Any]]:
-        python, directory = str(hello["executable"]), str(hello["directory"])
-        programs: list[dict[str, Any]] = []
-        if self.board.guards:
-            argv = [python, "-m", "hil.boards.guarding", "--bench", f"{directory}/{BENCH}", "--board", self.board.name]
-            argv += ["--satellite", f"{directory}/{satellite_file(self.board.satellite)}", "--directory", directory]
-            # Before anything can load the board.
-            programs.append({"name": "guards", "argv": argv, "log": f"{directory}/logs/guards.out", "stage": 0})
-        argv = [python, "-m", "flight", "executive", "--board", f"{directory}/board.toml"]
-        ready = f"{hello['run_dir']}/executive.pub"
-        log = f"{directory}/logs/flight.out"
-        programs.append({"name": FLIGHT, "argv": argv, "log": log, "stage": 1, "ready": ready})
-        return programs
 
     async def _ask_time(self, client: AgentClient) -> None:
         trip, boot_id = await client.round_trip(ANSWER_SECONDS)
@@ -293,7 +210,7 @@ class BoardSession:
             "monotonic_seconds": anchor.monotonic_seconds,
             "boot_id": anchor.boot_id,
         }
-        await client.put({"clock.json": json.dumps(values).encode()})
+        await client.put({CLOCK_FILE: json.dumps(values).encode()})
         self._offset_in_force = offset
 
     async def _follow(self, client: AgentClient) -> None:
@@ -314,7 +231,7 @@ class BoardSession:
                 self.view, nodes=status["nodes"], guards=guards, services=status["services"], problem=status["problem"]
             )
             if not status["kept"]:
-                self._tell(self.board.name, "its services have ended; they are started again")
+                self._tell(self.board.name, f"{self._duty.subject} ended; it is started again")
                 await self._begin(client, self._boot_id)
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -352,11 +269,3 @@ def place_of(board: BenchBoard, instance_directory: Path, run: str) -> Place:
 def run_identity(identity: str) -> str:
     """What marks the processes of a run on its boards."""
     return f"{identity}-{os.getpid()}"
-
-
-def _attachments(plant_url: str, ports: Mapping[str, int]) -> dict[str, str]:
-    return {
-        "plant": plant_url,
-        "metrics.port": f"127.0.0.1:{ports['metrics']}",
-        **{f"backhaul.{link}": f"mqtt://127.0.0.1:{ports[link]}" for link in LINKS},
-    }

@@ -68,7 +68,8 @@ class ProcessEffects(PlantEffects):
             raise UserError(f"fault {fault.kind}: {problem}")
         if fault.satellite == BROKER and self._system.settings.broker:
             raise UserError(f"fault {fault.kind}: the broker {self._system.broker} is not of this run")
-        known = (*self._services, EXECUTIVE)
+        nodes = self._system.settings.nodes_elsewhere.get(fault.satellite, frozenset())
+        known = (*self._services, EXECUTIVE, *sorted(nodes))
         if isinstance(fault, ProcessKill) and fault.satellite in names and fault.service not in known:
             problem = f'there is no service "{fault.service}"; {suggest(fault.service, known)}'
             raise UserError(f"fault {fault.kind} of {fault.satellite}: {problem}")

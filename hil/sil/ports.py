@@ -19,8 +19,8 @@ def free_ports(count: int, rng: random.Random) -> list[int]:
     return free_rows([1] * count, rng)
 
 
-def free_rows(lengths: Sequence[int], rng: random.Random) -> list[int]:
-    """First ports of rows of so many free ones each, which follow one another.
+def free_rows(lengths: Sequence[int], rng: random.Random, low: int = FIRST, high: int = LAST) -> list[int]:
+    """First ports of rows of so many free ones each, which follow one another, all of them from ``low`` on.
 
     Raises:
         OSError: they were not found.
@@ -30,12 +30,12 @@ def free_rows(lengths: Sequence[int], rng: random.Random) -> list[int]:
     for _ in range(1000):
         if len(found) == len(lengths):
             return found
-        first = rng.randrange(FIRST, LAST)
+        first = rng.randrange(low, high)
         row = range(first, first + lengths[len(found)])
         if taken.isdisjoint(row) and all(map(_is_free, row)):
             found.append(first)
             taken.update(row)
-    message = f"no {sum(lengths)} free TCP ports between {FIRST} and {LAST} on this machine"
+    message = f"no {sum(lengths)} free TCP ports between {low} and {high} on this machine"
     raise OSError(message)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -35,8 +36,9 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUF
 class SystemSettings:
     """What to bring up. Without ``broker`` the embedded one starts; ``http_port`` 0 takes a free port.
 
-    ``elsewhere`` are satellites whose flight services are started by others: on boards, for example. ``over_tcp`` lets
-    the plant be reached by those that are not on this machine, through the ends of tunnels on its loopback.
+    ``elsewhere`` are satellites whose flight services are started by others: on boards, for example;
+    ``nodes_elsewhere`` are those of their rack nodes, by satellite, that are boards of their own. ``over_tcp`` lets the
+    plant be reached by those that are not on this machine, through the ends of tunnels on its loopback.
     """
 
     constellation: Path
@@ -46,6 +48,7 @@ class SystemSettings:
     faults: Path | None = None
     python: str = sys.executable
     elsewhere: frozenset[str] = frozenset()
+    nodes_elsewhere: Mapping[str, frozenset[str]] = field(default_factory=dict)
     over_tcp: bool = False
 
 

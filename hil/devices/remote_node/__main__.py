@@ -13,9 +13,10 @@ import zmq
 
 from flight.devices import DeviceRegistry
 from flight.hal import DeviceEnvironment, DeviceError, RackNode
+from hil.devices.board_node import GUARDS, NOTES
 from hil.devices.remote_node.keys import checked, read_or_make
 from hil.devices.remote_node.server import NodeServer, RemoteSwitch
-from skyrack.clock import MissionClock
+from skyrack.discipline import DisciplinedClock
 from skyrack.errors import UserError
 from skyrack.satellite import load_satellite
 
@@ -34,6 +35,8 @@ from skyrack.satellite import load_satellite
 @click.option("--allow", required=True, multiple=True, help="Public key that may command this node.")
 @click.option("--state", required=True, type=click.Path(path_type=Path), help="Directory that outlives this process.")
 @click.option("--ready", type=click.Path(path_type=Path), help="File to write when it is open: address and key.")
+@click.option("--notes", default="", help="Directory, best in memory, for a note of the node's figures.")
+@click.option("--guards", default="", help="File in which the guards of this board say what they did.")
 def main(  # noqa: PLR0913, PLR0917 - as many as the process has options
     node: str,
     satellite: str,
@@ -44,6 +47,8 @@ def main(  # noqa: PLR0913, PLR0917 - as many as the process has options
     allow: tuple[str, ...],
     state: Path,
     ready: Path | None,
+    notes: str,
+    guards: str,
 ) -> None:
     """Serve one rack node until told to end; work that runs goes on, and is found by the next."""
     try:
@@ -61,22 +66,25 @@ def main(  # noqa: PLR0913, PLR0917 - as many as the process has options
             task = asyncio.current_task()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, task.cancel)  # type: ignore[union-attr]
+            mission = DisciplinedClock.from_file(clock)
             environment = DeviceEnvironment(
                 satellite=satellite,
-                clock=MissionClock.from_file(clock),
+                clock=mission,
                 rng=random.Random(),  # nothing of this board is drawn: its devices are real
                 state_dir=state,
-                attachments={"plant": switch},
+                attachments={"plant": switch, NOTES: notes, GUARDS: guards},
                 design=load_satellite(satellite_file),
             )
             design = environment.design
             devices = DeviceRegistry(environment, design.devices if design else {}, {"node": "process.rack_node"})
             held = devices.get(f"node.{node}", RackNode)
             server = NodeServer(held, switch, state / "work")
+            following = asyncio.create_task(mission.follow(clock), name="clock")
             try:
                 with contextlib.suppress(asyncio.CancelledError):
                     await server.serve(bind, pair, allowed, bound)
             finally:
+                following.cancel()
                 await devices.close()
 
         asyncio.run(serve())

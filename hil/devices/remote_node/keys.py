@@ -18,6 +18,16 @@ class KeyPair(msgspec.Struct, frozen=True, kw_only=True):
     public: str
     secret: str
 
+    @classmethod
+    def new(cls) -> KeyPair:
+        """A pair that nobody has yet."""
+        public, secret = zmq.curve_keypair()
+        return cls(public=public.decode(), secret=secret.decode())
+
+    def encoded(self) -> bytes:
+        """What its file holds."""
+        return msgspec.json.encode(self)
+
 
 def read_or_make(path: Path) -> KeyPair:
     """The pair in a file; made when there is none.
@@ -54,9 +64,7 @@ def checked(key: str, where: str) -> str:
 
 
 def _make(path: Path) -> None:
-    public, secret = zmq.curve_keypair()
-    pair = KeyPair(public=public.decode(), secret=secret.decode())
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(pair))
+        file.write(KeyPair.new().encoded())

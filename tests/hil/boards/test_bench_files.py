@@ -85,7 +85,7 @@ def test_every_shipped_bench_loads_and_looks_right(name: str) -> None:
     for board in bench.boards:
         resolved = resolve(bench, board.name, designs[board.satellite])
         assert resolved.notes == ()
-        assert resolved.devices["node.node-1"].settings["scale"] == board.watts_scale
+        assert resolved.devices[f"node.{board.rack_node or 'node-1'}"].settings["scale"] == board.watts_scale
 
 
 def test_every_shipped_driver_is_known_without_importing_it() -> None:

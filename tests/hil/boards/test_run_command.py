@@ -72,6 +72,7 @@ def sample(minute: int) -> Sample:
     return Sample(
         mission_time_seconds=1e6 + 60.0 * minute,
         satellite="sat-1",
+        board="pi-1",
         sunlit_ratio=0.0 if dark else 1.0,
         state_of_charge_ratio=0.9 - 0.01 * minute,
         array_watts=0.0 if dark else 1200.0,
