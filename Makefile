@@ -10,10 +10,10 @@ WORKERS ?= 2
 MAKEFLAGS += --no-print-directory
 export PYTHONUTF8 := 1
 
-.PHONY: help run up down bench test check format lock setup setup-dev clean
+.PHONY: help run up down bench test test-boards check format lock setup setup-dev clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Arguments go through ARGS: make run ARGS="--help"'
 
@@ -32,10 +32,14 @@ bench: setup ## Measure this machine against the figures that Skyrack aims at
 test: setup-dev ## Run all tests (ARGS="tests/skyrack -k dictionary" for some)
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
+test-boards: setup-dev ## Tests on emulated boards: kernel drivers, a Raspberry Pi, aarch64 (root makes their disks; see docs/bench.md)
+	@scripts/boards/install
+	@.venv/bin/python -m pytest -m boards -rsf --durations=10 tests/boards $(ARGS)
+
 check: setup-dev ## Format, lint, types, who imports whom, the contract
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy proto/skyrack flight ground hil tests
+	.venv/bin/mypy proto/skyrack flight ground hil tests scripts
 	.venv/bin/lint-imports
 	.venv/bin/buf lint proto
 	scripts/breaking

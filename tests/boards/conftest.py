@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.boards)
-            item.add_marker(pytest.mark.timeout(900))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(1200))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was measured, for people: a figure that nobody sees is none."""
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call" and "tests/boards" in report.nodeid:
+            for name, value in report.user_properties:
+                terminalreporter.write_line(f"measured {report.nodeid.rpartition('::')[2]}: {name} = {value}")
 
 
 def refuse(reason: str) -> None:
@@ -27,6 +36,11 @@ def refuse(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def unavailable() -> Callable[[str], None]:
+    return refuse
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,13 @@ Registers are those of the data sheets; what the kernel makes of them is in its 
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import pytest
 
 from scripts.boards.board import Board
+from scripts.boards.cache import REPOSITORY
 
 INA226, INA226_OURS, LM75, TMP102, PCA9685 = 0x40, 0x44, 0x48, 0x49, 0x60
 FREE_ADDRESS = 0x41
@@ -191,3 +193,21 @@ def test_pump_sets_the_duty_of_a_pca9685(kernel: Board, bus: int) -> None:
     assert values(answers) == pytest.approx([0.25], abs=0.001)
     low, high = (int(text, 16) for text in answers[-1]["said"].split())
     assert (high << 8 | low) == pytest.approx(1024, abs=2)
+
+
+def test_the_udev_rules_let_a_user_of_the_group_work(kernel: Board, bus: int, lines: str) -> None:
+    chip, _ = lines.split()
+    meter = {"driver": "i2c.ina226", "settings": {"bus": bus, "address": INA226_OURS, "quantity": "voltage"}}
+    switch = {"driver": "gpio.load_switch", "settings": {"chip": chip, "line": 1, "watts": 5.0}}
+    devices = {"meter.board": meter, "load.radio": switch}
+    steps = [["make", "meter.board"], ["make", "load.radio"]]
+    without = kernel.drive(devices, steps, sudo=False)
+    assert all("group" in answer["error"] for answer in without), without
+    for rules in sorted((REPOSITORY / "deploy/board/udev").glob("*.rules")):
+        kernel.sh(f"echo {shlex.quote(rules.read_text())} | sudo tee /etc/udev/rules.d/{rules.name} >/dev/null")
+    kernel.sh(
+        "sudo modprobe softdog && sudo groupadd --system skyrack && sudo usermod -aG skyrack pi && "
+        "sudo udevadm control --reload && sudo udevadm trigger --settle"
+    )
+    assert kernel.drive(devices, steps, sudo=False) == [None, None]
+    assert kernel.sh("test -w /dev/watchdog && echo yes") == "yes"
