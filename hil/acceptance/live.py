@@ -152,6 +152,11 @@ async def live_rig(path: Path, board: str, directory: Path, *, allow_reset: bool
     found = next((each for each in bench.boards if each.name == (board or names[0])), None)
     if found is None:
         raise UserError(f"{path}: --board {board}: {files.suggest(board, names)}")
+    if found.rack_node:
+        raise UserError(
+            f"{path}: --board {found.name}: it is {found.rack_node} of {found.satellite}, and acceptance has a board "
+            f"fly a satellite: name a bench in which it flies a satellite, such as one-pi with its address"
+        )
     local = found.address == "local"
     where = str((directory / "agent").absolute()) if local else "~/.skyrack/acceptance"
     rig = LiveRig(

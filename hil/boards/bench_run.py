@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from hil.boards.client import AgentClient, AgentError, BoardLostError, Place
 from hil.boards.derive import Derived, derive
 from hil.boards.file import BenchFile, load_bench_and_designs
 from hil.boards.kept import NODE
+from hil.boards.samples import Sample, sample_of
 from hil.boards.session import BoardSession, BoardView, place_of, run_identity
 from hil.instruments.bench import start_following
 from hil.plant.client import RemotePlantLink
@@ -45,29 +45,6 @@ class BenchSettings:
     jobs: tuple[Path, ...] = ()
     record: Path | None = None
     faults: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A board of the bench at a time: the plant's truth, and the board's figures (``None`` while it is silent).
-
-    ``node_watts`` and ``chip_celsius`` are of the rack nodes that this board is.
-    """
-
-    mission_time_seconds: float
-    satellite: str
-    board: str
-    sunlit_ratio: float
-    state_of_charge_ratio: float
-    array_watts: float
-    node_watts: float
-    chip_celsius: float | None
-    radiator_celsius: float
-    real_watts: float | None = None
-    cap_watts: float | None = None
-    throttle_ratio: float | None = None
-    duty_ratio: float | None = None
-    working: bool = False
 
 
 @dataclass(slots=True)
@@ -114,7 +91,7 @@ class BenchRun:
                 self._last_sample[satellite] = now
                 for session in self.sessions:
                     if session.board.satellite == satellite:
-                        self._sample(session, truth[satellite], now)
+                        self.samples.append(sample_of(session.view, self._nodes_of(session), truth[satellite], now))
         return BenchView(
             now, [session.view for session in self.sessions], self._satellites, self._jobs, truth, list(self.notes)
         )
@@ -153,30 +130,6 @@ class BenchRun:
     def close(self) -> None:
         """Let go of the plant."""
         self.plant.close()
-
-    def _sample(self, session: BoardSession, truth: Mapping[str, float], now: float) -> None:
-        satellite = session.board.satellite
-        nodes = self._nodes_of(session)
-        notes = [session.view.nodes[name] for name in nodes if name in session.view.nodes]
-        up = session.view.link == "up"
-        self.samples.append(
-            Sample(
-                mission_time_seconds=now,
-                satellite=satellite,
-                board=session.board.name,
-                sunlit_ratio=truth["orbit.sunlit_ratio"],
-                state_of_charge_ratio=truth["battery.state_of_charge_ratio"],
-                array_watts=truth["array.watts"],
-                node_watts=sum(truth[f"load.{name}.watts"] for name in nodes),
-                chip_celsius=max((truth[f"thermal.{name}.celsius"] for name in nodes), default=None),
-                radiator_celsius=truth["thermal.radiator.celsius"],
-                real_watts=_sum(notes, "real_watts") if up else None,
-                cap_watts=_sum(notes, "cap_watts") if up else None,
-                throttle_ratio=_least(notes, "throttle_ratio") if up else None,
-                duty_ratio=_least(notes, "duty_ratio") if up else None,
-                working=any(note["running"] for note in notes),
-            )
-        )
 
     def _nodes_of(self, session: BoardSession) -> list[str]:
         """Rack nodes that a board is: the one that flies is all of those that no other board is."""
@@ -329,40 +282,6 @@ def _write_boards(instance: Instance, bench: Path, sessions: Sequence[BoardSessi
     ]
     path = instance.directory / BOARDS_FILE
     path.write_text(json.dumps({"bench": str(bench), "boards": boards}, indent=1) + "\n")
-
-
-def together(samples: Sequence[Sample]) -> list[Sample]:
-    """The boards of one satellite as if they were one: a sample for each time, of the samples that were taken then."""
-    found: dict[float, list[Sample]] = {}
-    for sample in samples:
-        found.setdefault(sample.mission_time_seconds, []).append(sample)
-    return [_as_one(of_a_time) for of_a_time in found.values()]
-
-
-def _as_one(samples: Sequence[Sample]) -> Sample:
-    if len(samples) == 1:
-        return samples[0]
-    each = [dataclasses.asdict(sample) for sample in samples]
-    return dataclasses.replace(
-        samples[0],
-        board="",
-        node_watts=sum(sample.node_watts for sample in samples),
-        chip_celsius=max((s.chip_celsius for s in samples if s.chip_celsius is not None), default=None),
-        real_watts=_sum(each, "real_watts"),
-        cap_watts=_sum(each, "cap_watts"),
-        throttle_ratio=_least(each, "throttle_ratio"),
-        duty_ratio=_least(each, "duty_ratio"),
-        working=any(sample.working for sample in samples),
-    )
-
-
-def _sum(notes: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    values = [note[key] for note in notes if note.get(key) is not None]
-    return sum(values) if values else None
-
-
-def _least(notes: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    return min((note[key] for note in notes if note.get(key) is not None), default=None)
 
 
 async def fly(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hil.boards.bench_run import Sample
+    from hil.boards.samples import Sample
     from hil.boards.session import BoardView
 
 FOLLOWS_SECONDS = 2.0

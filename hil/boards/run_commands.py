@@ -122,9 +122,9 @@ async def _fly(
 
 
 def _draw(flown: BenchRun, view: BenchView, path: Path) -> None:
-    from hil.boards.bench_run import together
     from hil.boards.figures import figures_of
     from hil.boards.run_picture import draw
+    from hil.boards.samples import together
 
     board = view.boards[0]
     figures = figures_of(board, flown.samples)

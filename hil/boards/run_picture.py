@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from hil.boards.bench_run import Sample
+    from hil.boards.samples import Sample
 
 MINUTE = 60.0
 DARK = 0.5

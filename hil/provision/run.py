@@ -160,7 +160,13 @@ def _variables(request: Request) -> dict[str, Any]:
 
 def _board(boards: tuple[BenchBoard, ...], request: Request, path: Path) -> BenchBoard:
     for board in boards:
-        if board.name == request.board or (not request.board and board.satellite == request.satellite):
+        flies = board.satellite == request.satellite and not board.rack_node
+        if board.name == request.board or (not request.board and flies):
+            if board.rack_node:
+                raise UserError(
+                    f"{path}: board {board.name} is {board.rack_node} of {board.satellite}, and does not fly it: give "
+                    f"it a name of its own, and no bench: --satellite {board.satellite}-{board.rack_node}"
+                )
             if board.satellite != request.satellite:
                 raise UserError(
                     f"{path}: board {board.name} flies {board.satellite}, not {request.satellite}; name one of them"

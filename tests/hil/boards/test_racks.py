@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from ground.client import SkyrackClient
 from hil.boards.bench_run import BenchRun, BenchSettings, flying
@@ -21,6 +22,7 @@ from hil.boards.file import load_bench, load_bench_and_designs
 from hil.boards.keeper import holder_of
 from hil.boards.racks import racks_of
 from hil.faults import ProcessKill
+from hil.hil_commands import hil
 from hil.processes import process_table
 from hil.sil.instance import Instance
 from skyrack import archive, files, jobfile
@@ -281,3 +283,18 @@ def test_a_satellite_of_two_boards_runs_its_jobs_on_both_and_survives_the_loss_o
     asyncio.run(main())
     assert last.keys() == {"node.node-2"}
     assert not Path(f"/proc/{last['node.node-2']}").exists(), "nothing is left on the board"
+
+
+def test_what_a_rack_node_is_not_for_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bench = str(write_bench(tmp_path))
+    runner = CliRunner()
+    for command, words in (
+        (["accept", bench, "--board", "pi-2"], ("pi-2: it is node-2 of sat-1", "one-pi")),
+        (
+            ["provision", "ssh://pi-2", "--satellite", "sat-1", "--bench", bench, "--board", "pi-2"],
+            ("is node-2 of sat-1", "--satellite sat-1-node-2"),
+        ),
+    ):
+        told = str(runner.invoke(hil, command).exception)
+        assert [word for word in words if word not in told] == [], told

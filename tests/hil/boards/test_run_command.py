@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from hil.boards.bench_run import Sample
 from hil.boards.clocks import Agreement
 from hil.boards.derive import derive
 from hil.boards.figures import figures_of
 from hil.boards.file import load_bench, load_bench_and_designs
 from hil.boards.run_picture import draw
 from hil.boards.run_present import board_table, clock_text, picture, slowed
+from hil.boards.samples import Sample
 from hil.boards.session import BoardView, place_of
 from skyrack import files
 from skyrack.errors import UserError
