@@ -13,7 +13,10 @@ from flight.compute.admission import refuse
 from flight.compute.budget import Budgets
 from flight.compute.planner import JobView, NodeView, Settings, StopReason, holds_until, plan, suits
 from flight.compute.profile import Profile, least
+from flight.compute.views import node_views
+from flight.hal import NodeState
 from skyrack.jobs import JobCause
+from skyrack.satellite import RackNode
 from skyrack.v1 import power_pb2, thermal_pb2
 
 SETTINGS = Settings()
@@ -195,3 +198,17 @@ def test_admission_waits_for_a_budget_that_looks_far_enough() -> None:
     assert reason(Profile.of([(0.0, 200.0)], 100.0)) is None
     assert reason(Profile.of([(0.0, 200.0)], 5000.0)) is JobCause.DOES_NOT_FIT
     assert reason(Profile.of([(0.0, 200.0), (4000.0, 2000.0)], 5000.0)) is None
+
+
+def test_nothing_is_begun_on_a_silent_node_and_what_runs_there_runs_on() -> None:
+    designs = [RackNode(name=name, idle_watts=50.0, peak_watts=500.0) for name in ("node-0", "node-1")]
+    states = {
+        name: NodeState(powered=True, draw_watts=50.0, cap_watts=500.0, running=()) for name in ("node-0", "node-1")
+    }
+    views = node_views(designs, states, (), silent={"node-0"})
+    assert [view.blocked for view in views] == [True, False]
+    budget = Profile((0.0,), (5000.0,))
+    found = plan(0.0, budget, views, [job("1")], SETTINGS)
+    assert [placement.node for placement in found.run] == ["node-1"]
+    held = plan(0.0, budget, views, [job("1", node="node-0")], SETTINGS)
+    assert [(placement.node, held.stop) for placement in held.run] == [("node-0", ())]
