@@ -110,7 +110,8 @@ class _Satellite:
     spells: dict[str, list[tuple[float, bool]]] = field(default_factory=dict)
     """Of each thing that must be well, since when it is or is not."""
     jobs: dict[str, tuple[float, JobStatus]] = field(default_factory=dict)
-    doubts: dict[tuple[str, str], None] = field(default_factory=dict)
+    doubts: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    """By service, event and whom it is about."""
     status_seconds: float = 0.0
 
     def set(self, what: str, now: float, well: bool) -> None:
@@ -212,8 +213,9 @@ class FaultWatch:
         return self._end if fault.duration_seconds is None else fault.at_seconds + fault.duration_seconds
 
     def _first(self, fault: Fault, struck: list[_Satellite], wanted: Detects) -> Told | None:
-        # A clock that jumped shows when the board starts next, whenever that is.
-        last = self._end if fault.kind == "clock-jump" else self._until(fault) + LATE_SECONDS
+        # A board tells nothing while it is down, and a clock that jumped shows when it starts next, whenever that is.
+        until = self._until(fault) + getattr(fault, "down_seconds", 0.0)
+        last = self._end if fault.kind == "clock-jump" else until + LATE_SECONDS
         found = [
             told
             for seen in struck
@@ -291,14 +293,16 @@ def _hear_event(seen: _Satellite, satellite: str, payload: bytes, now: float) ->
     seen.told.append(told)
     whom = about.get("sensor") or about.get("node") or ""
     if event.name in OVER:
-        seen.doubts[event.name, whom] = None
+        seen.doubts[event.source, event.name, whom] = None
     for doubt, over in OVER.items():
         if event.name in over:
-            seen.doubts.pop((doubt, whom), None)
+            seen.doubts.pop((event.source, doubt, whom), None)
     if event.name == "service_ended":
         seen.set("services", now, False)
+        # Doubts were those of a process that is gone: the next one tells its own anew.
+        for doubted in [key for key in seen.doubts if key[0] == about.get("service")]:
+            del seen.doubts[doubted]
     if event.name == "cut_off":
-        # Doubts were those of processes that are gone: who lives tells his own anew.
         seen.doubts.clear()
     if event.name == "backhaul_storage":
         seen.set("storage", now, False)

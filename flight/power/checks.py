@@ -6,6 +6,7 @@ is told where it can be: a meter that is silent, or has not moved while the othe
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from flight.power.meters import Readings
@@ -32,6 +33,8 @@ class PowerChecks:
         )
         moved = Tolerance(moved=_MOVED_RATIO * full_scale_watts, repeats=_REPEATS)
         self._array = SensorCheck("array", moved, patience_seconds=patience_seconds)
+        # Who is silent is told of as battery_unreadable.
+        self._battery = SensorCheck("battery", Tolerance(repeats=_REPEATS), patience_seconds=math.inf)
         self._loads = {
             name: SensorCheck(f"load.{name}", Tolerance(repeats=_REPEATS), patience_seconds=patience_seconds)
             for name in loads
@@ -48,6 +51,7 @@ class PowerChecks:
         taken = sum(reading.watts for reading in loads.values()) + self._always_on_watts
         array = readings.array_watts
         if battery_watts is not None:
+            changes += self._battery.look(now, battery_watts, battery_watts)
             changes += self._array.look(now, array, battery_watts + taken)
             if array is not None and all(reading.fresh for reading in loads.values()):
                 changes += self._balance.look(now, array, battery_watts + taken)

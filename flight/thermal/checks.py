@@ -41,6 +41,7 @@ class ThermalChecks:
             )
             for name in nodes
         }
+        self._weak = False
 
     def look(
         self, now: float, seconds: float, readings: Mapping[str, float | None], pump_runs: bool
@@ -58,8 +59,10 @@ class ThermalChecks:
     def _told(self, name: str, change: Change, pump_runs: bool) -> tuple[str, str, str]:
         if name == "radiator" and change.doubt is Doubt.OFF:
             watts = change.amount * self._radiator_kelvin_watts
-            if change.over:
+            if change.over and self._weak:
+                self._weak = False
                 return "radiator_recovered", "the radiator gives off what it should", name
-            if watts > 0 and pump_runs:
+            if not change.over and watts > 0 and pump_runs:
+                self._weak = True
                 return "radiator_weak", f"the radiator gives off {watts:.0f} W less than it should", name
         return (*told(change, "K"), name)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import random
 
+from flight.power.checks import PowerChecks
+from flight.power.meters import Readings
 from flight.sensor_check import Doubt, SensorCheck, Tolerance, told
+from flight.thermal.checks import ThermalChecks
+from flight.thermal.network import NodeEstimate
+from skyrack import files
+from skyrack.satellite import load_constellation
 
 TOLERANCE = Tolerance(scatter=1.0, residual=2.0, moved=5.0, repeats=60)
 
@@ -51,3 +57,31 @@ def test_what_stands_still_is_stuck_when_it_should_move_or_never_stood_so_long()
     coarse = SensorCheck("z", TOLERANCE)
     steps = [change for now in range(2000) for change in coarse.look(float(now), 20.0 + 0.5 * (now // 50 % 2), 20.2)]
     assert steps == []
+
+
+def test_a_battery_monitor_that_repeats_itself_is_stuck_though_nothing_changes() -> None:
+    checks = PowerChecks(3500.0, 100.0, (), patience_seconds=10.0)
+    rng = random.Random(0)
+    for now in range(300):
+        assert checks.look(float(now), Readings(array_watts=100.0 + rng.gauss(0, 2.0)), rng.gauss(0.0, 1.0)) == []
+    told_of = [checks.look(float(now), Readings(array_watts=100.0 + rng.gauss(0, 2.0)), 0.5) for now in range(300, 400)]
+    assert [(name, sensor) for events in told_of for name, _, sensor in events] == [("sensor_stuck", "battery")]
+
+
+def test_a_doubt_about_the_radiators_thermometer_ends_by_the_name_that_it_began_with() -> None:
+    _, designs = load_constellation(files.shipped("constellations", "demo"))
+    node = NodeEstimate(20.0)
+    checks = ThermalChecks(designs["sat-1"].thermal, {"radiator": node})
+
+    def look(start: int, kelvin: float) -> list[str]:
+        names = []
+        for now in range(start, start + 400):
+            node.innovation_kelvin = kelvin
+            names += [name for name, _, _ in checks.look(float(now), 1.0, {"radiator": 20.0 + now % 7}, True)]
+        return names
+
+    assert look(0, 0.0) == []
+    assert look(400, -1.0) == ["sensor_off"]
+    assert look(800, 0.0) == ["sensor_trusted"]
+    assert look(1200, 1.0) == ["radiator_weak"]
+    assert look(1600, 0.0) == ["radiator_recovered"]

@@ -76,6 +76,25 @@ def test_a_doubt_is_detection_and_recovery_waits_for_its_end() -> None:
     assert found.recovered_after == 100.0
 
 
+def test_doubts_of_a_service_that_ended_are_over_with_it() -> None:
+    stream = Stream({"kind": "sensor-stuck", "device": "battery", "at_seconds": 100, "duration_seconds": 50})
+    stream.status(0, 200)
+    stream.event(130, "power", "battery_unreadable")
+    stream.event(140, "thermal", "sensor_off", sensor="thermal.loop")
+    stream.event(200, "executive", "service_ended", service="power")
+    stream.status(201, 600)
+    stream.event(240, "thermal", "sensor_trusted", sensor="thermal.loop")
+    assert stream.outcome().recovered_after == 140.0
+
+
+def test_a_board_that_is_down_for_long_tells_of_it_when_it_is_up() -> None:
+    stream = Stream({"kind": "reboot", "at_seconds": 100, "down_seconds": 500})
+    stream.status(0, 100)
+    stream.event(600, "executive", "cut_off")
+    stream.status(600, 800)
+    assert stream.outcome().detected_after == 500.0
+
+
 def test_limits_safe_mode_and_heat_count_until_all_is_well() -> None:
     stream = Stream({"kind": "pump-stop", "at_seconds": 100, "duration_seconds": 100})
     stream.status(0, 130)
