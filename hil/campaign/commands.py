@@ -37,7 +37,11 @@ if TYPE_CHECKING:
     help="TOML file of faults that strike every run in place of those drawn.",
 )
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a report with pictures.")
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep fault files of what broke here.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep fault files of what broke here, each at once.",
+)
 @click.option(
     "--table", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Put the table into a page."
 )
@@ -74,7 +78,7 @@ def campaign(
     interrupted = False
     with watching(seeds, quiet=as_json) as tell:
         try:
-            _fly(flown, range(first, first + seeds), given, workers, results, tell)
+            _fly(flown, range(first, first + seeds), given, workers, keep, results, tell)
         except KeyboardInterrupt:
             interrupted = True
     kinds = [kind.kind for kind in flown.file.kinds]
@@ -104,6 +108,7 @@ def _fly(
     seeds: Sequence[int],
     given: tuple[Fault, ...] | None,
     workers: int,
+    keep: Path | None,
     results: list[RunResult],
     tell: Callable[[RunResult], None],
 ) -> None:
@@ -114,6 +119,18 @@ def _fly(
         for result in coming:
             results.append(result)
             tell(result)
+            if keep is not None and result.is_broken:
+                # At once: a campaign may take hours, or be ended.
+                _keep(flown, keep, result, result.faults)
+
+
+def _keep(flown: Campaign, directory: Path, result: RunResult, faults: tuple[Fault, ...]) -> Path:
+    from hil.campaign.faultfile import write_faults
+
+    path = directory / f"{flown.file.name}-{result.seed}.toml"
+    about = "\n".join([f"seed {result.seed} of {flown.file.name} broke:", *map(str, result.breaches)])
+    write_faults(path, faults, about)
+    return path
 
 
 MOST_MINIMISED = 10
@@ -125,7 +142,6 @@ def _minimise(
 ) -> dict[int, list[str]]:
     """The fewest faults that break each broken run, as files; what to type, by seed."""
     from hil.campaign.draw import draw_impairments
-    from hil.campaign.faultfile import write_faults
     from hil.campaign.present import replay_commands
 
     directory = keep or Path(tempfile.mkdtemp(prefix="skyrack-campaign-"))
@@ -136,9 +152,7 @@ def _minimise(
             if not quiet:
                 click.echo(f"seed {result.seed}: looking for the fewest faults that break it", err=True)
             least = _least(flown, result)
-        path = directory / f"{flown.file.name}-{result.seed}.toml"
-        about = "\n".join([f"seed {result.seed} of {flown.file.name} broke:", *map(str, result.breaches)])
-        write_faults(path, least, about)
+        path = _keep(flown, directory, result, least)
         drawn = draw_impairments(flown, result.seed)
         loss = (drawn.loss_ratio, drawn.duplication_ratio, drawn.reordering_ratio)
         told[result.seed] = list(replay_commands(flown, result.seed, path, loss=loss))

@@ -25,7 +25,7 @@ HOUR = 3600.0
 
 @contextlib.contextmanager
 def watching(runs: int, *, quiet: bool) -> Iterator[Callable[[RunResult], None]]:
-    """A progress bar on standard error; yields what to tell of each run that ended."""
+    """What broke, on standard error, under a progress bar unless ``quiet``; yields what to tell of each ended run."""
     bar = Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(),
@@ -45,7 +45,8 @@ def watching(runs: int, *, quiet: bool) -> Iterator[Callable[[RunResult], None]]
             broken += result.is_broken
             bar.update(task, advance=1, broken=broken)
             if result.is_broken:
-                bar.console.print(f"seed {result.seed} ({result.kind}): {result.breaches[0]}", highlight=False)
+                text = f"seed {result.seed} ({result.kind}): {'; '.join(map(str, result.breaches))}"
+                bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
         yield tell
 
