@@ -100,6 +100,7 @@ class Acquisition:
         self._half_angle = settings.scan_half_angle_radians
         self._spot = 0
         self._spot_since = 0.0
+        self._spot_seen = False
         self._since = 0.0
         self._began = 0.0
         self._dark_since: float | None = None
@@ -161,7 +162,7 @@ class Acquisition:
             self.losses += 1
             self._began = now
         if state in (State.SCAN, State.REACQUIRE):
-            self._centre, self._spot, self._spot_since = self._offset, 0, now
+            self._centre, self._spot, self._spot_since, self._spot_seen = self._offset, 0, now, False
         if state is State.SLEW:
             self._half_angle = self.settings.scan_half_angle_radians
         self.state, self._since, self._steady = state, now, 0
@@ -184,8 +185,7 @@ class Acquisition:
     def _scan(self, now: float, measurement: Measurement | None) -> State:
         if measurement is not None and measurement.detected:
             return self._found(measurement)
-        if now - self._spot_since >= self.settings.dwell_seconds:
-            self._spot, self._spot_since = self._spot + 1, now
+        self._go_on(now, measurement)
         if self._spot > spots_in(self._half_angle, self.settings.half_field_radians):
             self.failed_scans += 1
             # What was learned may be wrong by now: begin where the drawing says, and look wider.
@@ -193,6 +193,14 @@ class Acquisition:
             self._offset = self._centre = (0.0, 0.0)
             self._spot = 0
         return State.SCAN
+
+    def _go_on(self, now: float, measurement: Measurement | None) -> None:
+        """To the next spot, once this one was looked at: readings that come late must not leave holes in the scan."""
+        if measurement is not None and measurement.time_seconds >= self._spot_since:
+            self._spot_seen = True
+        blind = now - self._last_measured > self.settings.blind_seconds
+        if (self._spot_seen or blind) and now - self._spot_since >= self.settings.dwell_seconds:
+            self._spot, self._spot_since, self._spot_seen = self._spot + 1, now, False
 
     def _found(self, measurement: Measurement) -> State:
         self._offset = measurement.partner
@@ -223,8 +231,7 @@ class Acquisition:
         """A small scan around where it was last; then the whole one."""
         if measurement is not None and measurement.detected:
             return self._found(measurement)
-        if now - self._spot_since >= self.settings.dwell_seconds:
-            self._spot, self._spot_since = self._spot + 1, now
+        self._go_on(now, measurement)
         field = self.settings.half_field_radians
         return State.SCAN if self._spot > spots_in(2.0 * field, field) else State.REACQUIRE
 
