@@ -178,7 +178,7 @@ class FaultWatch:
         began = fault.at_seconds
         struck = self._struck(fault)
         detection = self._first(fault, struck, MEANINGS[fault.kind].detects)
-        recovered = self._recovered(fault, struck)
+        recovered = self._recovered(fault, struck, detection)
         until = self._end if recovered is None else recovered
         crossed = dict.fromkeys(name for seen in struck for time, name in seen.crossed if began <= time <= until)
         costs = [
@@ -260,12 +260,15 @@ class FaultWatch:
                     highest, latest = truth.chip_celsius, max(latest, time)
         return latest
 
-    def _recovered(self, fault: Fault, struck: list[_Satellite]) -> float | None:
+    def _recovered(self, fault: Fault, struck: list[_Satellite], detection: Told | None) -> float | None:
         if fault.lasts and fault.duration_seconds is not None and self._until(fault) > self._end:
             return None
         # One that stays has been lived with when all is well in spite of it, its own doubts aside.
         stays = fault.lasts and fault.duration_seconds is None
         mended = fault.at_seconds if stays else self._until(fault)
+        if detection is not None:
+            # A clock that jumped does harm when the board starts next, and not before.
+            mended = max(mended, detection.seconds)
         if self._end < mended:
             return None
         wanted = ("mode", "services", "band", "link", "storage", *(() if stays else ("doubts",)))
