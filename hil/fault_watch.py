@@ -54,6 +54,7 @@ class FaultOutcome:
         limits_crossed: fields whose red limits were crossed from its beginning to its recovery.
         detected_by: service and event, as "thermal.pump_stalled".
         work_lost_joules: that the lost progress had taken.
+        lasted: from its beginning until it was mended, or the board was up again; zero where it does not last.
     """
 
     kind: str
@@ -67,6 +68,7 @@ class FaultOutcome:
     target: str = ""
     detected_by: str = ""
     work_lost_joules: float = 0.0
+    lasted: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ class FaultWatch:
             target=fault.target,
             detected_by="" if detection is None else f"{detection.source}.{detection.name}",
             work_lost_joules=sum((joules for _, joules in costs), 0.0),
+            lasted=self._over(fault) - began,
         )
 
     def _struck(self, fault: Fault) -> list[_Satellite]:
@@ -212,10 +215,13 @@ class FaultWatch:
             return fault.at_seconds
         return self._end if fault.duration_seconds is None else fault.at_seconds + fault.duration_seconds
 
+    def _over(self, fault: Fault) -> float:
+        """When a fault itself is over: a reboot is when the board is up."""
+        return self._until(fault) + float(getattr(fault, "down_seconds", 0.0))
+
     def _first(self, fault: Fault, struck: list[_Satellite], wanted: Detects) -> Told | None:
         # A board tells nothing while it is down, and a clock that jumped shows when it starts next, whenever that is.
-        until = self._until(fault) + getattr(fault, "down_seconds", 0.0)
-        last = self._end if fault.kind == "clock-jump" else until + LATE_SECONDS
+        last = self._end if fault.kind == "clock-jump" else self._over(fault) + LATE_SECONDS
         found = [
             told
             for seen in struck

@@ -32,16 +32,16 @@ def table(summary: Summary, typed: str, day: str) -> str:
     measured = (
         f"`{typed}`, {day}: {summary.runs} runs, {hours:,.0f} hours flown, {sum(summary.jobs.values()):,} jobs, "
         f"{summary.commands:,} telecommands, {len(summary.broken)} runs with an invariant broken. Times are seconds "
-        "after the fault began: the median, and the worst."
+        "after the fault began, or after its end: the median, and the worst."
     )
     lines = [
         measured,
         "",
-        "| fault | faults flown | detected | contained | recovered | undetected | work lost, at most |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| fault | faults flown | detected | contained | recovered | after its end | undetected | work lost, at most |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in summary.kinds:
-        times = " | ".join(map(spread_text, (row.detected, row.contained, row.recovered)))
+        times = " | ".join(map(spread_text, (row.detected, row.contained, row.recovered, row.recovered_since_end)))
         lost = seconds_text(row.work_lost_seconds)
         lines.append(f"| {row.kind} | {row.faults} | {times} | {row.undetected} | {lost} |")
     return "\n".join(lines) + "\n"

@@ -56,7 +56,17 @@ def show(summary: Summary) -> None:
     console = Console()
     title = f"{summary.campaign}: {summary.runs} runs from seed {summary.first_seed}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for heading in ("fault", "flown", "detected", "contained", "recovered", "unseen", "work lost", "broken"):
+    for heading in (
+        "fault",
+        "flown",
+        "detected",
+        "contained",
+        "recovered",
+        "after its end",
+        "unseen",
+        "work lost",
+        "broken",
+    ):
         table.add_column(heading, justify="left" if heading == "fault" else "right")
     for row in summary.kinds:
         table.add_row(
@@ -65,12 +75,15 @@ def show(summary: Summary) -> None:
             spread_text(row.detected),
             spread_text(row.contained),
             spread_text(row.recovered),
+            spread_text(row.recovered_since_end),
             str(row.undetected),
             seconds_text(row.work_lost_seconds),
             str(row.broken) if not row.broken else f"[bold red]{row.broken}[/]",
         )
     console.print(table)
-    console.print("times: median, worst, after the fault began; work lost: the most in one run", style="dim")
+    console.print(
+        "times: median, worst, after the fault began, or after its end; work lost: the most in one run", style="dim"
+    )
     for row in summary.kinds:
         if row.limits_crossed:
             crossed = ", ".join(f"{name} in {count}" for name, count in row.limits_crossed)

@@ -40,6 +40,8 @@ class KindSummary:
     detected: Spread
     contained: Spread
     recovered: Spread
+    recovered_since_end: Spread
+    """After the fault itself was over."""
     undetected: int
     work_lost_seconds: float
     """The greatest of a run."""
@@ -101,6 +103,9 @@ def _kind(kind: str, results: Sequence[RunResult]) -> KindSummary:
         detected=Spread.of([o.detected_after for o in outcomes if o.detected_after is not None]),
         contained=Spread.of([o.contained_after for o in outcomes if o.contained_after is not None]),
         recovered=Spread.of([o.recovered_after for o in outcomes if o.recovered_after is not None]),
+        recovered_since_end=Spread.of(
+            [max(0.0, o.recovered_after - o.lasted) for o in outcomes if o.recovered_after is not None]
+        ),
         undetected=sum(outcome.detected_after is None for outcome in outcomes),
         work_lost_seconds=max((outcome.work_lost_seconds for outcome in outcomes), default=0.0),
         limits_crossed=tuple(sorted(crossed.items())),

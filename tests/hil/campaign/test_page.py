@@ -32,7 +32,9 @@ def test_the_page_has_a_section_for_every_kind_of_fault_and_a_row_for_every_inva
 
 
 def outcome(detected: float | None, recovered: float | None) -> FaultOutcome:
-    return FaultOutcome("pump-stop", "sat-1", 60.0, detected, detected, recovered, 12.0, ("ThermalStatus.x",))
+    return FaultOutcome(
+        "pump-stop", "sat-1", 60.0, detected, detected, recovered, 12.0, ("ThermalStatus.x",), lasted=60.0
+    )
 
 
 def test_medians_and_the_worst_of_each_kind_come_into_the_page() -> None:
@@ -45,8 +47,8 @@ def test_medians_and_the_worst_of_each_kind_come_into_the_page() -> None:
     assert summary.kinds[0].worst_seed == 2
     page = with_table(PAGE, summary, "skyrack hil campaign shipped --seeds 4", "2026-01-02")
     assert "4 runs, 4 hours flown, 8 jobs" in page
-    assert "| pump-stop | 4 | 7.0, 9.0 s | 7.0, 9.0 s | 300, 2,000 s | 1 | 12 s |" in page
-    assert "| reboot | 0 | - | - | - | 0 | 0 s |" in page
+    assert "| pump-stop | 4 | 7.0, 9.0 s | 7.0, 9.0 s | 300, 2,000 s | 240, 1,940 s | 1 | 12 s |" in page
+    assert "| reboot | 0 | - | - | - | - | 0 | 0 s |" in page
     assert with_table(page, summary, "x", "y").count(BEGIN) == 1
 
 
