@@ -41,6 +41,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from flight.compute.shim import tree
+from flight.hal import DeviceError
 from hil.boards import kept, ports, tunnel_end
 from hil.boards.requests import RequestError, number, text
 from skyrack.errors import UserError
@@ -85,8 +86,10 @@ class Agent:
                 answer = await answer
         except (ValueError, TypeError, KeyError) as error:
             return {"id": _id(request), "error": f"this is no request: {error!r}"}
-        except (RequestError, UserError, OSError, ImportError) as error:
+        except (RequestError, UserError, DeviceError, LookupError, OSError, ImportError) as error:
             return {"id": _id(request), "error": str(error)}
+        except Exception as error:  # noqa: BLE001 - drivers are other people's code; who asked must not wait for ever
+            return {"id": _id(request), "error": f"{request['do']} failed: {error!r}"}
         return {"id": _id(request), "ok": dict(answer)}
 
     def _unknown(self, request: Mapping[str, Any]) -> Answer:

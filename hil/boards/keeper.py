@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,8 @@ from msgspec import Meta
 from hil.supervisor import Program, Supervisor, SupervisorError
 
 ORDER, PROCESSES, LOCK, LOG = "order.json", "processes.json", "keeper.lock", "keeper.out"
+LOOKED_AT_SECONDS = 0.3
+"""Whoever asks for the holder of a lock takes it for a moment: only a lock that is held for longer is somebody's."""
 # One thread each: pools of linear algebra threads would fight over a board's cores.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
@@ -51,12 +54,17 @@ def held(path: Path, who: str) -> Iterator[bool]:
     """Hold a lock file for as long as this process lives; False when somebody else does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        yield False
-        return
+    deadline = time.monotonic() + LOOKED_AT_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                yield False
+                return
+            time.sleep(0.01)
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {who}".encode(), 0)
@@ -67,7 +75,10 @@ def held(path: Path, who: str) -> Iterator[bool]:
 
 
 def holder_of(path: Path) -> tuple[int, str] | None:
-    """Process id of whoever holds a lock file, and what it said of itself; ``None`` when nobody does."""
+    """Process id of whoever holds a lock file, and what it said of itself; ``None`` when nobody does.
+
+    The process id is 0 for the moments in which it holds the lock and has not said so, or no longer does.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:

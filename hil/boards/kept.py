@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,9 +22,12 @@ from flight.compute.shim import tree
 from flight.executive.process_launcher import last_line
 from hil.boards import keeper
 from hil.boards.requests import RequestError
+from hil.processes import kill_all
 
 START_SECONDS = 10.0
+KILLED_SECONDS = 3.0
 _POLL_SECONDS = 0.05
+RUN_DIR = "run_dir"
 NODES, GUARDS, CLEAR = "nodes", "guards.json", "guards.clear"
 EXECUTIVE = "executive"
 FLIGHT = "flight"
@@ -33,15 +37,28 @@ NODE = "node."
 
 
 def run_dir_of(directory: Path) -> Path:
-    """Directory for sockets and what is worth no write to a card, short of name; the same again while it is there."""
-    note = directory / "run_dir"
-    with contextlib.suppress(OSError):
-        found = Path(note.read_text())
-        if found.is_dir():
-            return found
+    """Directory for sockets and what is worth no write to a card, short of name; made when it is not there.
+
+    It has the same name again after it was removed: whoever was told of it goes on to find it.
+    """
+    note = directory / RUN_DIR
+    noted = _noted_run_dir(directory)
+    if noted is not None:
+        with contextlib.suppress(OSError):
+            noted.mkdir(mode=0o700, exist_ok=True)
+            status = noted.lstat()
+            # In a directory that all may write to, another user may have taken the name.
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+                return noted
     made = Path(tempfile.mkdtemp(prefix="skyrack-"))
     note.write_text(str(made))
     return made
+
+
+def _noted_run_dir(directory: Path) -> Path | None:
+    with contextlib.suppress(OSError):
+        return Path((directory / RUN_DIR).read_text())
+    return None
 
 
 async def start(directory: Path, run_id: str, programs: Sequence[object], alone: str = "") -> Mapping[str, Any]:
@@ -64,6 +81,7 @@ async def start(directory: Path, run_id: str, programs: Sequence[object], alone:
     (directory / "logs").mkdir(exist_ok=True, mode=0o700)
     (directory / keeper.PROCESSES).unlink(missing_ok=True)
     (directory / keeper.ORDER).write_bytes(msgspec.json.encode(order))
+    run_dir_of(directory)
     log = directory / "logs" / keeper.LOG
     process = _start_keeper(directory, log)
     loop = asyncio.get_running_loop()
@@ -89,24 +107,32 @@ def _start_keeper(directory: Path, log: Path) -> subprocess.Popen[bytes]:
 
 
 async def stop(directory: Path, seconds: float) -> bool:
-    """End the keeper and all that it keeps; whether there was one."""
-    found = keeper.holder_of(directory / keeper.LOCK)
-    if found is None:
-        return False
-    pid = found[0]
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+    """End the keeper and all that it keeps; whether there was one.
+
+    Raises:
+        RequestError: it does not end.
+    """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while keeper.holder_of(directory / keeper.LOCK) is not None:
-        if loop.time() > deadline:
-            # What it keeps dies with it.
+    kill_at = loop.time() + seconds
+    told, run_id = 0, ""
+    while (found := keeper.holder_of(directory / keeper.LOCK)) is not None:
+        pid, run_id = found[0], found[1] or run_id
+        late = loop.time() > kill_at
+        if loop.time() > kill_at + KILLED_SECONDS:
+            raise RequestError(f"the keeper of {directory} (process {pid}) does not end, though it was killed")
+        # One that was just started, or is about to end, has no number.
+        if pid > 0 and (late or pid != told):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            deadline = loop.time() + 1.0
+                os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+            told = pid
         await asyncio.sleep(_POLL_SECONDS)
-    shutil.rmtree(run_dir_of(directory), ignore_errors=True)
-    return True
+    if run_id and loop.time() > kill_at:
+        # What it keeps died with it; jobs, which leave their parents, did not.
+        kill_all(run_id)
+    noted = _noted_run_dir(directory)
+    if noted is not None:
+        shutil.rmtree(noted, ignore_errors=True)
+    return told > 0
 
 
 def status(directory: Path) -> Mapping[str, Any]:
@@ -117,7 +143,8 @@ def status(directory: Path) -> Mapping[str, Any]:
     problem = str(supervision.get("failed", ""))
     if found is None and not problem and log.exists():
         problem = last_line(log)
-    nodes = sorted((run_dir_of(directory) / NODES).glob("*.json"))
+    noted = _noted_run_dir(directory)
+    nodes = sorted((noted / NODES).glob("*.json")) if noted is not None else []
     return {
         "kept": found is not None,
         "run_id": found[1] if found is not None else "",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,8 +18,12 @@ from typing import Any
 import pytest
 
 from flight.compute.shim import tree
+from flight.hal import DeviceError
+from hil.boards import kept
 from hil.boards.address import SshAddress
+from hil.boards.agent import Agent
 from hil.boards.client import AgentClient, AgentError, BoardLostError, Place, connected
+from hil.boards.keeper import held
 from hil.boards.ssh import meaning_of, ssh_command
 
 # A stand-in for flight software: says that it is ready, and stays.
@@ -160,6 +167,68 @@ def test_only_one_run_flies_on_a_board(tmp_path: Path) -> None:
             await other.ask("stop")
 
     asyncio.run(main())
+
+
+def test_the_directory_for_sockets_keeps_its_name_and_goes_with_the_run(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with connected(place(tmp_path)) as agent:
+            run_dir = Path(agent.hello["run_dir"])
+            await agent.ask("start", run_id="one", programs=programs(tmp_path))
+        async with connected(place(tmp_path)) as agent:
+            # What an earlier run left is ended first, and whoever was told the directory's name goes on with it.
+            await agent.ask("stop")
+            assert not os.access(run_dir, os.F_OK)
+            await agent.ask("start", run_id="two", programs=programs(tmp_path))
+            (run_dir / "nodes").mkdir()
+            (run_dir / "nodes/node-1.json").write_text("{}")
+            assert (await agent.ask("status"))["nodes"] == {"node-1": {}}
+            await agent.ask("stop")
+            assert (await agent.ask("status"))["nodes"] == {}
+            assert not os.access(run_dir, os.F_OK)
+
+    asyncio.run(main())
+
+
+def test_who_looks_for_the_holder_of_a_lock_keeps_nobody_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    looking = os.open(path, os.O_RDWR)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.05, os.close, (looking,)).start()
+    with held(path, "run") as mine:
+        assert mine
+        with held(path, "other") as theirs:
+            assert not theirs
+
+
+def test_a_keeper_that_has_not_said_its_number_yet_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "keeper.lock"
+    with path.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        threading.Timer(0.2, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+        # Process 0 is a group: whoever asks, and the ssh session that it came by.
+        assert not asyncio.run(kept.stop(tmp_path, 5.0))
+
+
+def test_a_driver_that_breaks_is_an_answer(tmp_path: Path) -> None:
+    class Broken(Agent):
+        def __init__(self, directory: Path) -> None:
+            super().__init__(directory)
+            self._requests |= {"gone": self._raise(DeviceError("meter.x: it is gone"))}
+            self._requests |= {"bug": self._raise(AttributeError("x"))}
+
+        @staticmethod
+        def _raise(error: Exception) -> Callable[[Any], Any]:
+            def answer(_request: Any) -> Any:
+                raise error
+
+            return answer
+
+    async def ask(do: str) -> str:
+        return str((await Broken(tmp_path).answer(json.dumps({"id": 1, "do": do}).encode()))["error"])
+
+    assert asyncio.run(ask("gone")) == "meter.x: it is gone"
+    assert asyncio.run(ask("bug")) == "bug failed: AttributeError('x')"
 
 
 def test_a_board_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None:
