@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 
 from skyrack.backhaul import OFFLINE, BackhaulError, Will, down_topic, state_topic, up_topic
@@ -168,6 +169,32 @@ def test_nothing_is_lost_when_the_broker_dies(broker: Broker, tmp_path: Path) ->
                 assert reconcile(sent, received) == []
 
     asyncio.run(scenario())
+
+
+def test_a_far_end_that_resets_at_once_is_a_backhaul_error_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = paho.Client.loop_read
+
+    def read_while_another_thread_wants_to_write(client: paho.Client) -> object:
+        client._registered_write = False
+        client._call_socket_register_write()
+        return read(client)
+
+    async def main() -> list[str]:
+        logged: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: logged.append(str(context)))
+        monkeypatch.setattr(paho.Client, "loop_read", read_while_another_thread_wants_to_write)
+        server = socket.create_server(("127.0.0.1", 0))
+        url = f"mqtt://127.0.0.1:{server.getsockname()[1]}"
+        connect = mqtt_connector(url, client_id="x", subscriptions=(), timeout_seconds=0.5)
+        connecting = asyncio.create_task(connect().__aenter__())
+        await asyncio.sleep(0.1)
+        # Whoever waits to be accepted is reset.
+        server.close()
+        with pytest.raises(BackhaulError):
+            await connecting
+        return logged
+
+    assert asyncio.run(main()) == []
 
 
 def test_a_broker_that_is_not_there_is_a_backhaul_error() -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -23,6 +23,34 @@ _LOGGER.setLevel(logging.CRITICAL)  # what fails is raised as well, and paho rep
 _IN_FLIGHT: Final = 8
 _QUEUED: Final = 2000
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+
+
+class _Loop:
+    """The loop as aiomqtt sees it: a socket is watched only while it is its client's.
+
+    aiomqtt connects in a thread, and from there asks the loop to watch the socket. A far end that resets the connection
+    at once, as the gate of a link that is down does, has it closed by the time the loop gets there: the loop would log
+    a bad file descriptor for what is told by ``connect`` anyway, or watch another socket that has the number by now.
+    """
+
+    def __init__(self, client: aiomqtt.Client, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = client
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def add_reader(self, descriptor: int, callback: Callable[[], object]) -> None:
+        if self._is_open(descriptor):
+            self._loop.add_reader(descriptor, callback)
+
+    def add_writer(self, descriptor: int, callback: Callable[[], object]) -> None:
+        if self._is_open(descriptor):
+            self._loop.add_writer(descriptor, callback)
+
+    def _is_open(self, descriptor: int) -> bool:
+        connection = self._client._client.socket()  # noqa: SLF001 - aiomqtt has no way to ask
+        return connection is not None and connection.fileno() == descriptor != -1
 
 
 class _MqttBackhaul:
@@ -115,6 +143,7 @@ def mqtt_connector(
             max_queued_incoming_messages=_QUEUED,
             tls_context=context,
         )
+        client._loop = cast("asyncio.AbstractEventLoop", _Loop(client, client._loop))  # noqa: SLF001 - see _Loop
         client.pending_calls_threshold = _IN_FLIGHT + len(subscriptions) + 1
         try:
             await client.__aenter__()
