@@ -14,7 +14,7 @@ from flight.board import Board, write_board
 from hil.boards.client import AgentClient, Place
 from hil.boards.derive import BENCH, CONSTELLATION, Derived, design_of, satellite_file
 from hil.boards.file import BenchBoard
-from hil.boards.kept import FLIGHT, GUARDS, NODES
+from hil.boards.kept import FLIGHT, GUARDING, GUARDS, NODES
 from hil.boards.racks import KEY_FILE, Seat
 from hil.boards.tunnel import Forward, Tunnel
 from hil.sil.system import LINKS, System
@@ -204,7 +204,7 @@ def _guards(board: BenchBoard, hello: Mapping[str, Any]) -> list[dict[str, Any]]
     python, directory = str(hello["executable"]), str(hello["directory"])
     argv = [python, "-m", "hil.boards.guarding", "--bench", f"{directory}/{BENCH}", "--board", board.name]
     argv += ["--satellite", f"{directory}/{design_of(board)}", "--directory", directory]
-    return [{"name": "guards", "argv": argv, "log": f"{directory}/logs/guards.out", "stage": 0}]
+    return [{"name": GUARDING, "argv": argv, "log": f"{directory}/logs/guards.out", "stage": 0}]
 
 
 def _attachments(plant_url: str, ports: Mapping[str, int]) -> dict[str, str]:

@@ -40,7 +40,7 @@ def guards(name: str, board: str, clear: bool, as_json: bool) -> None:
 
 
 def _lines(state: Mapping[str, Any]) -> list[str]:
-    if not state.get("guards"):
+    if not state.get("guards") and not state.get("problems"):
         return ["no guards"]
     lines = [str(acted["why"]) for acted in state.get("acted", ())]
     lines += [f"sees nothing: {problem}" for problem in state.get("blind", {}).values()]

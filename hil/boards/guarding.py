@@ -19,7 +19,6 @@ import math
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,16 +29,19 @@ from typing import Any, Protocol, TypeVar, get_args
 from flight.devices import DeviceRegistry
 from flight.hal import DeviceEnvironment, LoadSwitch, Quality, Reading, TemperatureSensor, Throttle
 from hil.boards.file import Action, BenchFile, Guard
+from hil.boards.guard_acts import power_off, stop_work_below
 from hil.boards.guards import GuardState, step
+from hil.boards.kept import CLEAR
+from hil.boards.kept import GUARDS as STATE
 from hil.boards.parts import PARTS, Part
 from hil.boards.resolve import resolve
-from hil.devices.process_work import ProcessWork
 from skyrack import files
 from skyrack.clock import Anchor, MissionClock
 from skyrack.satellite import Device, load_satellite
 
-STATE, CLEAR = "guards.json", "guards.clear"
 PERIOD_SECONDS = 0.5
+DEVICE_SECONDS = 3.0
+"""A device that hangs for longer is silent: it must not keep the other guards from looking."""
 
 T = TypeVar("T")
 PowerOff = Callable[[], None]
@@ -87,7 +89,7 @@ class Guarding:
     async def look(self) -> None:
         """Read, decide, act, tell; once."""
         if (self._directory / CLEAR).exists():
-            await self._clear()
+            self._clear()
         readings = {name: await self._read(name) for name in dict.fromkeys(guard.device for guard in self.guards)}
         now = asyncio.get_running_loop().time()
         for index, guard in enumerate(self.guards):
@@ -111,38 +113,52 @@ class Guarding:
         if actions & {"throttle", "power-off"}:
             for name in self._throttles:
                 await self._slow(name)
-        if actions & {"stop-work", "power-off"} and (ended := self._stop_work()):
-            _say("guard-stopped-work", None, f"{ended} jobs were ended")
+        else:
+            for name in list(self._before):
+                await self._put_back(name)
+        if actions & {"stop-work", "power-off"}:
+            try:
+                if ended := self._stop_work():
+                    _say("guard-stopped-work", None, f"{ended} jobs were ended")
+            except OSError as error:
+                self._problems["work"] = f"it cannot be stopped: {error}"
         for guard, state in zip(self.guards, self.states, strict=True):
             if guard.load:
                 await self._switch(guard.load, closed=state.action != "open-load")
 
     async def _slow(self, name: str) -> None:
         try:
-            throttle = self._devices.get(name, Throttle)
-            found = await throttle.read_ratio()
-            self._before.setdefault(name, found.value)
-            if not found.good or found.value > 0.0:
-                await throttle.set_ratio(0.0)
+            async with asyncio.timeout(DEVICE_SECONDS):
+                throttle = self._devices.get(name, Throttle)
+                found = await throttle.read_ratio()
+                self._before.setdefault(name, found.value)
+                if not found.good or found.value > 0.0:
+                    await throttle.set_ratio(0.0)
         except Exception as error:  # noqa: BLE001 - see _read
-            self._problems[name] = str(error)
+            self._problems[name] = _why(error)
+
+    async def _put_back(self, name: str) -> None:
+        """Again and again until it is done: a board that stays slow would be nobody's doing."""
+        try:
+            async with asyncio.timeout(DEVICE_SECONDS):
+                await self._devices.get(name, Throttle).set_ratio(self._before[name])
+            del self._before[name]
+        except Exception as error:  # noqa: BLE001 - see _read
+            self._problems[name] = f"it cannot be put back: {_why(error)}"
 
     async def _switch(self, name: str, *, closed: bool) -> None:
         try:
-            switch = self._devices.get(name, LoadSwitch)
-            found = await switch.is_closed()
-            if not found.good or found.value != closed:
-                await switch.set_closed(closed)
+            async with asyncio.timeout(DEVICE_SECONDS):
+                switch = self._devices.get(name, LoadSwitch)
+                found = await switch.is_closed()
+                if not found.good or found.value != closed:
+                    await switch.set_closed(closed)
         except Exception as error:  # noqa: BLE001 - see _read
-            self._problems[name] = str(error)
+            self._problems[name] = _why(error)
 
-    async def _clear(self) -> None:
+    def _clear(self) -> None:
         acted = [guard for guard, state in zip(self.guards, self.states, strict=True) if state.acted]
         self.states = [GuardState() for _ in self.guards]
-        for name, ratio in self._before.items():
-            with contextlib.suppress(Exception):
-                await self._devices.get(name, Throttle).set_ratio(ratio)
-        self._before.clear()
         (self._directory / CLEAR).unlink(missing_ok=True)
         for guard in acted:
             _say("guard-cleared", guard, f"the guard of {guard.device} was cleared; it acts again when it has to")
@@ -150,10 +166,11 @@ class Guarding:
     async def _read(self, name: str) -> tuple[float | None, str, str]:
         """A good value, or None and why there is none; the unit. Raises nothing."""
         try:
-            device = self._devices.get(name, TemperatureSensor)
-            reading: Reading[float] = await device.read()
+            async with asyncio.timeout(DEVICE_SECONDS):
+                device = self._devices.get(name, TemperatureSensor)
+                reading: Reading[float] = await device.read()
         except Exception as error:  # noqa: BLE001 - a driver is other people's code; it must not end the guard
-            return None, str(error), ""
+            return None, _why(error), ""
         good = reading.quality is Quality.GOOD and math.isfinite(reading.value)
         return (reading.value if good else None), reading.problem, getattr(device, "unit", "")
 
@@ -209,6 +226,10 @@ class Guarding:
                     self.states[index] = GuardState(action=action, why=each["why"])
 
 
+def _why(error: Exception) -> str:
+    return f"it gave no answer within {DEVICE_SECONDS:g} s" if isinstance(error, TimeoutError) else str(error)
+
+
 def _limits(guard: Guard) -> dict[str, float]:
     return {side: limit for side, limit in (("low", guard.low), ("high", guard.high)) if limit is not None}
 
@@ -219,29 +240,6 @@ def _say(event: str, guard: Guard | None, why: str) -> None:
         line |= {"device": guard.device, "action": guard.action}
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
-
-
-def stop_work_below(directory: Path) -> int:
-    """End all work of the rack nodes of a board, as a cut of power does; how many pieces that was."""
-    ended = 0
-    for path in sorted((directory / "state" / "nodes").glob("*/*/")):
-        work = ProcessWork.found(path, 1.0)
-        if work is None:
-            continue
-        work.look()
-        if not work.ended and work.is_supervised():
-            work.cut("a guard of the bench stopped all work")
-            ended += 1
-    return ended
-
-
-def power_off() -> None:
-    """Power the board off; as root, or with sudo that asks nothing."""
-    for command in (["systemctl", "poweroff"], ["sudo", "-n", "systemctl", "poweroff"]):
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            if subprocess.run(command, check=False, timeout=10.0, stdin=subprocess.DEVNULL).returncode == 0:
-                return
-    sys.stderr.write("the board cannot be powered off: systemctl refused, and so did sudo -n systemctl\n")
 
 
 def guarding_of(

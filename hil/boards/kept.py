@@ -32,6 +32,8 @@ NODES, GUARDS, CLEAR = "nodes", "guards.json", "guards.clear"
 EXECUTIVE = "executive"
 FLIGHT = "flight"
 """Name of the program that is the satellite's executive."""
+GUARDING = "guards"
+"""Name of the program that guards the board."""
 NODE = "node."
 """What the name of a program begins with that is a rack node."""
 
@@ -152,8 +154,18 @@ def status(directory: Path) -> Mapping[str, Any]:
         "processes": supervision.get("processes", []),
         "services": services(directory),
         "nodes": {path.stem: note for path in nodes if (note := _json(path)) is not None},
-        "guards": _json(directory / GUARDS) or {},
+        "guards": _guards(directory, supervision),
     }
+
+
+def _guards(directory: Path, supervision: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the guards say; and, as one of their problems, that they do not run."""
+    told: Mapping[str, Any] = _json(directory / GUARDS) or {}
+    process = next((each for each in supervision.get("processes", []) if each["name"] == GUARDING), None)
+    if process is None or process["state"] == "running":
+        return told
+    problems = {**told.get("problems", {}), GUARDING: f"the guards do not run: it {process['reason']}"}
+    return {**told, "problems": problems}
 
 
 def services(directory: Path) -> dict[str, int]:

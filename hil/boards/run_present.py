@@ -107,6 +107,7 @@ def problems_of(board: BoardView) -> list[str]:
     """Sentences about what is not as it should be on a board."""
     found = [board.problem] if board.problem else []
     found += [str(note["problem"]) for note in board.nodes.values() if note.get("problem")]
+    found += [f"guards: {problem}" for problem in board.guards.get("problems", {}).values()]
     return found + [str(acted.get("why", acted)) for acted in board.guards.get("acted", ())]
 
 
@@ -130,10 +131,12 @@ def clock_text(board: BoardView) -> str:
 
 
 def guards_text(board: BoardView) -> str:
-    """Guards that acted."""
+    """Guards that acted, or whether they can."""
     acted = [str(each.get("action", "acted")) for each in board.guards.get("acted", ())]
     if acted:
         return ", ".join(acted)
+    if board.guards.get("problems"):
+        return "cannot act"
     return "watch" if board.guards.get("guards") else "none"
 
 

@@ -189,6 +189,25 @@ def test_the_directory_for_sockets_keeps_its_name_and_goes_with_the_run(tmp_path
     asyncio.run(main())
 
 
+def test_guards_that_do_not_run_are_a_problem_of_theirs(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with connected(place(tmp_path)) as agent:
+            broken = "import sys; print('no such board'); sys.exit(1)"
+            (guards,) = programs(tmp_path, broken)
+            guards |= {"name": "guards", "ready": "", "log": str(tmp_path / "board/logs/guards.out")}
+            await agent.put({"guards.json": b'{"guards": 1, "acted": []}'})
+            await agent.ask("start", run_id="run", programs=[guards, *programs(tmp_path)])
+
+            async def told() -> bool:
+                problems = (await agent.ask("status"))["guards"].get("problems", {})
+                return "the guards do not run: it ended with exit status 1: no such board" in problems.values()
+
+            await until(told, "nobody guards, and that is told")
+            await agent.ask("stop")
+
+    asyncio.run(main())
+
+
 def test_who_looks_for_the_holder_of_a_lock_keeps_nobody_from_it(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()

@@ -16,8 +16,11 @@ import pytest
 
 from flight.hal import DeviceError, Quality, Reading
 from hil.boards.file import Guard
-from hil.boards.guarding import CLEAR, STATE, Guarding, stop_work_below
+from hil.boards.guard_acts import stop_work_below
+from hil.boards.guarding import Guarding
 from hil.boards.guards import GuardState, step
+from hil.boards.kept import CLEAR
+from hil.boards.kept import GUARDS as STATE
 from skyrack import files, virtual
 from skyrack.cli import main
 
@@ -227,6 +230,35 @@ def test_a_sensor_that_is_gone_and_a_throttle_that_refuses_are_told(bench: Bench
     fly(guarding, 60.0)
     assert {each["device"] for each in bench.told["acted"]} == {"sensor.lost", "sensor.soc"}
     assert "throttle.cpu" in bench.told["problems"]
+
+
+def test_a_device_that_hangs_keeps_no_other_guard_from_acting(bench: Bench) -> None:
+    class Hanging:
+        async def read(self) -> Reading[float]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    get = bench.get
+    bench.get = lambda name, protocol=None: Hanging() if name == "sensor.hangs" else get(name)  # type: ignore[assignment, method-assign]
+    bench.thermometer.celsius = 85.0
+    hangs = Guard(device="sensor.hangs", high=80.0, for_seconds=100.0, action="throttle")
+    fly(bench.guarding(hangs, HOT), 20.0)
+    assert bench.throttle.ratio == 0.0
+    assert bench.told["blind"] == {"sensor.hangs": "it gave no answer within 3 s"}
+
+
+def test_a_throttle_that_cannot_be_put_back_is_told_and_tried_again(bench: Bench) -> None:
+    guarding = bench.guarding(HOT)
+    bench.thermometer.celsius = 85.0
+    fly(guarding, 10.0)
+    bench.thermometer.celsius, throttle = 40.0, bench.throttle
+    bench.throttle = None  # type: ignore[assignment]
+    (bench.directory / CLEAR).touch()
+    fly(guarding, 2.0)
+    assert bench.told["problems"]["throttle.cpu"].startswith("it cannot be put back: ")
+    bench.throttle = throttle
+    fly(guarding, 1.0)
+    assert (throttle.ratio, bench.told["problems"]) == (0.8, {})
 
 
 def test_a_full_disk_does_not_keep_a_guard_from_acting(bench: Bench) -> None:
