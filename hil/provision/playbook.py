@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections import deque
@@ -112,7 +113,7 @@ def inventory(access: Access) -> dict[str, Any]:
         host |= {"ansible_host": access.address.host, "ansible_port": access.address.port}
         if access.address.user:
             host["ansible_user"] = access.address.user
-        host["ansible_ssh_common_args"] = " ".join(access.ssh_options())
+        host["ansible_ssh_common_args"] = shlex.join(access.ssh_options())
     return {"all": {"hosts": {HOST: host}}}
 
 

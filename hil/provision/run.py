@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from hil.provision.reach import Access, ReachError, look, problem_of
 from skyrack import files
 from skyrack.errors import UserError
 from skyrack.satellite import load_constellation
+
+# As satellite files and bench files have names (skyrack.satellite.Name).
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,10 @@ def provision_board(request: Request, work: Path, tell: Callable[[str], None]) -
         access = Access(parse_address(request.address), request.identity, request.options)
     except ValueError as error:
         raise UserError(f'address "{request.address}": {error}') from None
+    # Names of files, and words of commands that root runs on the board.
+    for option, name in (("--satellite", request.satellite), ("--board", request.board or request.satellite)):
+        if not _NAME.fullmatch(name):
+            raise UserError(f'{option} "{name}": a name is lower-case letters, digits and dashes, such as sat-1')
     variables = _variables(request)
     tell(f"looking at {request.address}")
     try:

@@ -239,7 +239,7 @@ def test_a_device_that_hangs_keeps_no_other_guard_from_acting(bench: Bench) -> N
             raise AssertionError
 
     get = bench.get
-    bench.get = lambda name, protocol=None: Hanging() if name == "sensor.hangs" else get(name)  # type: ignore[assignment, method-assign]
+    bench.get = lambda name, protocol=None: Hanging() if name == "sensor.hangs" else get(name)  # type: ignore[method-assign]
     bench.thermometer.celsius = 85.0
     hangs = Guard(device="sensor.hangs", high=80.0, for_seconds=100.0, action="throttle")
     fly(bench.guarding(hangs, HOT), 20.0)

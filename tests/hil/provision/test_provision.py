@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from hil.provision import layout, playbook
 from hil.provision.enrol import enrol, provisioner
 from hil.provision.identity import identity
 from hil.provision.package import wheel
-from hil.provision.playbook import Play, Reader
+from hil.provision.playbook import Play, Reader, inventory
 from hil.provision.reach import Access, Look, ReachError, explain, look, problem_of
+from hil.provision.run import Request, provision_board
 from hil.provision.start import split_group
 from skyrack.errors import UserError
 from skyrack.signing import KeyRing, Right, SigningKey
@@ -184,6 +186,18 @@ def test_services_and_jobs_get_groups_of_their_own(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(JOBS_GROUP, str(jobs))
     join_jobs_group()
     assert (group / "jobs" / "cgroup.procs").read_text() == str(os.getpid())
+
+
+@pytest.mark.parametrize("board", ["../../etc", "pi 1", "pi-1; true"])
+def test_names_that_are_none_are_said_before_anything_is_asked(board: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f'--board "{board}": a name is lower-case'):
+        provision_board(Request(address="local", satellite="sat-1", board=board), tmp_path, print)
+
+
+def test_a_key_in_a_directory_with_a_blank_is_one_word() -> None:
+    access = Access(SshAddress("pi-1"), Path("/home/me/my keys/id"))
+    host = inventory(access)["all"]["hosts"]["board"]
+    assert shlex.split(host["ansible_ssh_common_args"])[-1] == "/home/me/my keys/id"
 
 
 def test_a_wheel_that_is_not_there_is_said(tmp_path: Path) -> None:
