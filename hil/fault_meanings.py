@@ -1,9 +1,9 @@
 """What it means, for each kind of fault, that it was detected, contained and recovered from: one table.
 
 Detected: a service told of it in an event. Contained: the harm no longer grew, or the faulty part was isolated.
-Recovered: all was as it should be, and stayed so for a minute: normal mode, every service running, charge
-and temperatures inside their red limits, the fault itself over where it has an end, the ground in reach where it had
-been, and no doubt left of those that were told.
+Recovered: all was as it should be, and stayed so for a minute: normal mode (or safe as commanded), every service
+running, charge and temperatures inside their red limits, the fault itself over where it has an end, the ground in reach
+where it had been, and no doubt left of those that were told.
 """
 
 from __future__ import annotations

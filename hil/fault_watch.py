@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from flight.bus.wire import split_topic
 from flight.executive.limits import limits_of
+from flight.executive.modes import Cause
 from hil.fault_meanings import MEANINGS, OVER, Contained, Detects, Told
 from hil.faults import BROKER, GROUND, Fault
 from skyrack.jobs import JobCause, JobState
 from skyrack.v1.common_pb2 import Event
-from skyrack.v1.executive_pb2 import MODE_NOMINAL, SERVICE_STATE_RUNNING, LimitViolation, SatelliteStatus
+from skyrack.v1.executive_pb2 import MODE_NOMINAL, MODE_SAFE, SERVICE_STATE_RUNNING, LimitViolation, SatelliteStatus
 from skyrack.v1.gateway_pb2 import LinkStatus
 from skyrack.v1.job_pb2 import JobStatus
 
@@ -325,7 +326,9 @@ def _hear_status(seen: _Satellite, _satellite: str, payload: bytes, now: float) 
         # Nobody was there to say that nothing runs.
         seen.set("services", seen.status_seconds + STATUS_SECONDS, False)
     seen.status_seconds = now
-    seen.set("mode", now, status.mode == MODE_NOMINAL)
+    # A person may want it safe: that is no harm of a fault.
+    wanted = status.mode == MODE_SAFE and status.reason == Cause.COMMAND_SAFE.value
+    seen.set("mode", now, status.mode == MODE_NOMINAL or wanted)
     seen.set("services", now, all(service.state == SERVICE_STATE_RUNNING for service in status.services))
 
 

@@ -42,10 +42,10 @@ class Stream:
         fields = [EventField(name=key, value=value) for key, value in about.items()]
         self.hear(seconds, Event(source=source, name=name, fields=fields))
 
-    def status(self, begin: int, end: int, mode: Any = MODE_NOMINAL) -> None:
+    def status(self, begin: int, end: int, mode: Any = MODE_NOMINAL, reason: str = "") -> None:
         services = [ManagedService(service="power", state=SERVICE_STATE_RUNNING)]
         for seconds in range(begin, end, 5):
-            self.hear(seconds, SatelliteStatus(mode=mode, services=services))
+            self.hear(seconds, SatelliteStatus(mode=mode, reason=reason, services=services))
 
     def look(self, begin: int, end: int, chip: float = 40.0) -> None:
         for seconds in range(begin, end, 5):
@@ -85,6 +85,14 @@ def test_doubts_of_a_service_that_ended_are_over_with_it() -> None:
     stream.status(201, 600)
     stream.event(240, "thermal", "sensor_trusted", sensor="thermal.loop")
     assert stream.outcome().recovered_after == 140.0
+
+
+def test_a_safe_mode_that_a_person_wanted_is_no_harm_of_a_fault() -> None:
+    stream = Stream({"kind": "pump-stop", "at_seconds": 100, "duration_seconds": 100})
+    stream.look(0, 600)
+    stream.status(0, 150)
+    stream.status(150, 600, MODE_SAFE, "commanded safe")
+    assert stream.outcome().recovered_after == 100.0
 
 
 def test_a_board_that_is_down_for_long_tells_of_it_when_it_is_up() -> None:
