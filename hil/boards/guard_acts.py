@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 from pathlib import Path
 
 from hil.devices.process_work import ProcessWork
@@ -25,9 +24,13 @@ def stop_work_below(directory: Path) -> int:
 
 
 def power_off() -> None:
-    """Power the board off; as root, or with sudo that asks nothing."""
+    """Power the board off; as root, or with sudo that asks nothing.
+
+    Raises:
+        OSError: neither may.
+    """
     for command in (["systemctl", "poweroff"], ["sudo", "-n", "systemctl", "poweroff"]):
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             if subprocess.run(command, check=False, timeout=10.0, stdin=subprocess.DEVNULL).returncode == 0:
                 return
-    sys.stderr.write("the board cannot be powered off: systemctl refused, and so did sudo -n systemctl\n")
+    raise PermissionError("the board cannot be powered off: systemctl refused, and so did sudo -n systemctl")

@@ -77,6 +77,7 @@ class Guarding:
         self._power_off = power_off
         self._before: dict[str, float] = {}
         self._problems: dict[str, str] = {}
+        self._still_on = ""
         self._written = b""
         self._remember()
 
@@ -101,14 +102,17 @@ class Guarding:
                 # Before anything is done that may not come back.
                 self._write(readings)
                 if after.action == "power-off":
-                    self._power_off()
+                    try:
+                        self._power_off()
+                    except OSError as error:
+                        self._still_on = str(error)
         await self._hold()
         self._write(readings)
 
     async def _hold(self) -> None:
         """Do what those that acted say, again and again: whoever undoes it is overruled."""
         actions = {state.action for state in self.states}
-        self._problems.clear()
+        self._problems = {"power": self._still_on} if self._still_on else {}
         # A board that would not be powered off is kept as quiet as can be.
         if actions & {"throttle", "power-off"}:
             for name in self._throttles:
@@ -159,6 +163,7 @@ class Guarding:
     def _clear(self) -> None:
         acted = [guard for guard, state in zip(self.guards, self.states, strict=True) if state.acted]
         self.states = [GuardState() for _ in self.guards]
+        self._still_on = ""
         (self._directory / CLEAR).unlink(missing_ok=True)
         for guard in acted:
             _say("guard-cleared", guard, f"the guard of {guard.device} was cleared; it acts again when it has to")

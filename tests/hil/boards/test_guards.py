@@ -212,7 +212,7 @@ def test_a_board_that_was_powered_off_is_not_powered_off_again_when_it_comes_bac
     bench.thermometer.celsius = 85.0
     fly(bench.guarding(guard), 10.0)
     assert not bench.power
-    # It may refuse.
+    # It may stay on all the same.
     assert (bench.jobs, bench.throttle.ratio) == (0, 0.0)
     bench.power = True
     fly(bench.guarding(guard), 10.0)
@@ -230,6 +230,17 @@ def test_a_sensor_that_is_gone_and_a_throttle_that_refuses_are_told(bench: Bench
     fly(guarding, 60.0)
     assert {each["device"] for each in bench.told["acted"]} == {"sensor.lost", "sensor.soc"}
     assert "throttle.cpu" in bench.told["problems"]
+
+
+def test_a_board_that_refuses_to_power_off_is_told(bench: Bench) -> None:
+    def refuse() -> None:
+        raise PermissionError("systemctl refused")
+
+    bench.power_off = refuse  # type: ignore[method-assign]
+    bench.thermometer.celsius = 85.0
+    fly(bench.guarding(Guard(device="sensor.soc", high=80.0, action="power-off")), 10.0)
+    assert bench.told["problems"] == {"power": "systemctl refused"}
+    assert (bench.jobs, bench.throttle.ratio) == (0, 0.0)
 
 
 def test_a_device_that_hangs_keeps_no_other_guard_from_acting(bench: Bench) -> None:
