@@ -44,6 +44,7 @@ from flight.hal import DeviceEnvironment, RackNode, Throttle, Work
 from hil import processes
 from hil.boards import keeper, kept
 from hil.boards.agent import Agent, Answer, serve
+from hil.boards.check_here import NOT_HERE
 from hil.boards.file import BenchFile
 from hil.boards.requests import RequestError, number, text
 from hil.boards.resolve import resolve
@@ -53,7 +54,6 @@ from skyrack import files
 from skyrack.clock import Anchor, MissionClock
 from skyrack.satellite import load_satellite
 
-NOT_HERE = ("simulated.", "process.", "model.", "remote.")
 SAMPLED = ("meter", "thermal", "sensor", "node")
 WORK = "acceptance-load"
 _CURRENT = "/sys/devices/system/cpu/cpufreq"

@@ -19,7 +19,7 @@ from hil.boards.derive import Derived, derive
 from hil.boards.file import BenchFile, load_bench_and_designs
 from hil.boards.kept import NODE
 from hil.boards.samples import Sample, sample_of
-from hil.boards.session import BoardSession, BoardView, place_of, run_identity
+from hil.boards.session import BOARDS_FILE, BoardSession, BoardView, place_of, run_identity
 from hil.instruments.bench import start_following
 from hil.plant.client import RemotePlantLink
 from hil.sil.bring_up import Running, brought_up
@@ -31,8 +31,6 @@ from skyrack.v1 import job_pb2
 LOOK_SECONDS = 0.25
 PackedJob = tuple[str, job_pb2.JobSpec, bytes]
 """Name of a job's folder, what it is, and its package."""
-BOARDS_FILE = "bench.json"
-"""In the run's directory: bench file, and how each board's agent is reached."""
 
 
 @dataclass(frozen=True, slots=True)

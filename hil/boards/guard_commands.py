@@ -15,8 +15,6 @@ from skyrack.errors import UserError
 if TYPE_CHECKING:
     from hil.boards.client import AgentClient, Place
 
-BOARDS_FILE = "bench.json"
-"""In the directory of a run that is up: how each board's agent is reached."""
 _PATIENCE_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
@@ -51,6 +49,7 @@ def _lines(state: Mapping[str, Any]) -> list[str]:
 def _places(name: str, board: str) -> Sequence[Place]:
     """How the boards of a run are reached. Raises UserError."""
     from hil.boards.client import Place
+    from hil.boards.session import BOARDS_FILE
     from hil.sil.instance import HOME
     from skyrack.files import suggest
 

@@ -34,6 +34,8 @@ CRASHES = 3
 STOP_SECONDS = 6.0
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 5.0
 ALONE = "~/.skyrack/board.lock"
+BOARDS_FILE = "bench.json"
+"""In the directory of a run that is up: bench file, and how each board's agent is reached."""
 
 OnEvent = Callable[[str, str], None]
 

@@ -193,7 +193,8 @@ class RemoteRackNode:
         """One thing at a time for each work; polls go on meanwhile."""
         task = asyncio.get_running_loop().create_task(doing, name=f"{self._name}.{work_id}")
         self._doing[work_id] = task
-        task.add_done_callback(lambda _: self._doing.pop(work_id, None))
+        # Work of the same id that was begun anew meanwhile has a task of its own.
+        task.add_done_callback(lambda done: self._doing.pop(work_id) if self._doing.get(work_id) is done else None)
 
     async def _begin(self, remote: RemoteWork, work: Work) -> None:
         try:
