@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from ground import present
 from hil.boards.figures import FOLLOWS_SECONDS, BoardFigures, figures_of
-from skyrack.logging import mission_time_text
+from hil.sil import live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from hil.boards.bench_run import BenchRun, BenchView
     from hil.boards.session import BoardView
 
-SHOWN_NOTES = 5
 LEFT = ("board", "is", "link", "mode", "runs", "guards")
 HEADINGS = (
     "board",
@@ -42,17 +40,14 @@ HEADINGS = (
 )
 
 
-@contextlib.contextmanager
-def watching(*, quiet: bool) -> Iterator[Callable[[BenchView], None]]:
-    """Show views: a live picture on a terminal, a line for each change elsewhere; on standard error."""
-    console = present.console(stderr=True)
-    if quiet:
-        yield lambda _view: None
-    elif console.is_terminal:
-        with Live(console=console, refresh_per_second=4) as live:
-            yield lambda view: live.update(picture(view))
-    else:
-        yield _Lines(console).show
+def watching(*, quiet: bool) -> AbstractContextManager[Callable[[BenchView], None]]:
+    """Show views while the run lives."""
+    return live.watching(picture, _boards, quiet=quiet)
+
+
+def _boards(view: BenchView) -> Iterator[tuple[str, str]]:
+    for board in view.boards:
+        yield board.name, "; ".join([board.link, *problems_of(board)])
 
 
 def say_up(run: BenchRun) -> None:
@@ -67,13 +62,8 @@ def say_up(run: BenchRun) -> None:
 
 def picture(view: BenchView) -> Group:
     """The live picture."""
-    head = Text(f"mission time {mission_time_text(view.mission_time_seconds)}", style="bold")
-    parts: list[Any] = [head, board_table(view)]
-    for board in view.boards:
-        parts += [Text(f"{board.name}: {text}", style="yellow") for text in problems_of(board)]
-    parts += ["", present.satellites(view.satellites), "", present.jobs(view.jobs)]
-    parts += [Text(note, style="yellow") for note in view.notes[-SHOWN_NOTES:]]
-    return Group(*parts)
+    problems = [Text(f"{board.name}: {text}", style="yellow") for board in view.boards for text in problems_of(board)]
+    return live.picture(view, [board_table(view), *problems, ""])
 
 
 def board_table(view: BenchView) -> Table:
@@ -138,34 +128,6 @@ def guards_text(board: BoardView) -> str:
     if board.guards.get("problems"):
         return "cannot act"
     return "watch" if board.guards.get("guards") else "none"
-
-
-class _Lines:
-    """Says what changed, a line each."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._said: dict[str, str] = {}
-        self._notes = 0
-
-    def show(self, view: BenchView) -> None:
-        """Say what is new."""
-        for board in view.boards:
-            self._say(view, board.name, "; ".join([board.link, *problems_of(board)]))
-        for satellite in view.satellites:
-            what = f"{satellite['mode'].lower() or 'silent'}, {present.sun(satellite['sunlit_ratio'])}"
-            self._say(view, satellite["name"], what)
-        for job in view.jobs:
-            where = f" on {job['satellite']}" if job["satellite"] else ""
-            self._say(view, job["job_id"], f"{job['state'].lower()}{where}")
-        for note in view.notes[self._notes :]:
-            self._console.print(f"{mission_time_text(view.mission_time_seconds)}  {note}", highlight=False)
-        self._notes = len(view.notes)
-
-    def _say(self, view: BenchView, who: str, what: str) -> None:
-        if self._said.get(who) != what:
-            self._said[who] = what
-            self._console.print(f"{mission_time_text(view.mission_time_seconds)}  {who}: {what}", highlight=False)
 
 
 def show_report(run: BenchRun, view: BenchView, problem: str, *, as_json: bool) -> None:

@@ -2,71 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from ground import present
-from skyrack.logging import mission_time_text
+from hil.sil import live
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from hil.sil.demo import Outcome, View
 
-SHOWN_NOTES = 4
 
-
-@contextlib.contextmanager
-def watching(*, quiet: bool) -> Iterator[Callable[[View], None]]:
-    """Show views: a live picture on a terminal, a line for each change elsewhere; on standard error."""
-    console = present.console(stderr=True)
-    if quiet:
-        yield lambda _view: None
-    elif console.is_terminal:
-        with Live(console=console, refresh_per_second=4) as live:
-            yield lambda view: live.update(_picture(view))
-    else:
-        yield _Lines(console).show
-
-
-def _picture(view: View) -> Group:
-    head = Text(f"mission time {mission_time_text(view.mission_time_seconds)}", style="bold")
-    parts: list[Any] = [head, present.satellites(view.satellites), "", present.jobs(view.jobs)]
-    parts += [Text(note, style="yellow") for note in view.notes[-SHOWN_NOTES:]]
-    return Group(*parts)
-
-
-class _Lines:
-    """Says what changed, a line each."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._said: dict[str, str] = {}
-        self._notes = 0
-
-    def show(self, view: View) -> None:
-        """Say what is new."""
-        for satellite in view.satellites:
-            name = satellite["name"]
-            self._say(view, name, f"{satellite['mode'].lower() or 'silent'}, {present.sun(satellite['sunlit_ratio'])}")
-        for job in view.jobs:
-            where = f" on {job['satellite']}" if job["satellite"] else ""
-            self._say(view, job["job_id"], f"{job['state'].lower()}{where}")
-        for note in view.notes[self._notes :]:
-            self._console.print(f"{mission_time_text(view.mission_time_seconds)}  {note}", highlight=False)
-        self._notes = len(view.notes)
-
-    def _say(self, view: View, who: str, what: str) -> None:
-        if self._said.get(who) != what:
-            self._said[who] = what
-            self._console.print(f"{mission_time_text(view.mission_time_seconds)}  {who}: {what}", highlight=False)
+def watching(*, quiet: bool) -> AbstractContextManager[Callable[[View], None]]:
+    """Show views while the run lives."""
+    return live.watching(live.picture, quiet=quiet)
 
 
 def show_outcome(outcome: Outcome, *, as_json: bool) -> None:
