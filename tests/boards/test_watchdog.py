@@ -56,7 +56,7 @@ def fly(board: Board) -> str:
 
 def boot_after(board: Board, before: str) -> str:
     """Which boot it is, once it is another one or time is up."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS + 240
+    deadline = time.monotonic() + TIMEOUT_SECONDS + 400
     boot = before
     while boot == before and time.monotonic() < deadline:
         board.machine.wait()
