@@ -87,8 +87,9 @@ class DeviceRegistry:
         except (DeviceError, LookupError, ValueError, TypeError, OSError) as error:
             # Drivers are other people's code: their settings are theirs to check, and what they raise is theirs.
             # str of a LookupError is its message in quotes.
-            reason = error.args[0] if isinstance(error, LookupError) and error.args else error
-            raise DeviceError(f"{name}: {reason}") from error
+            reason = str(error.args[0] if isinstance(error, LookupError) and error.args else error)
+            told = reason if reason.startswith(f"{name}: ") else f"{name}: {reason}"
+            raise DeviceError(told) from error
 
     async def close(self) -> None:
         """Close the devices that can be closed."""
