@@ -53,4 +53,4 @@ def test_a_fault_that_strikes_nobody_is_one_sentence(tmp_path: Path, capsys: pyt
     path.write_text('[[faults]]\nkind = "pump-stop"\nsatellite = "sat-9"\nat_seconds = 1\n')
     code, _, err = skyrack(capsys, "twin", "--hours", "0.01", "--json", "--faults", str(path))
     assert code == 2
-    assert err == 'Error: fault: the plant has no satellite "sat-9"; it has sat-1, sat-2\n'
+    assert err == 'Error: fault pump-stop: there is no satellite "sat-9"; did you mean "sat-2"?\n'

@@ -108,5 +108,5 @@ def test_a_broker_that_is_no_address(skyrack: Any) -> None:
 
 def test_a_fault_that_nobody_can_bring_about(skyrack: Any, tmp_path: Path) -> None:
     faults = tmp_path / "faults.toml"
-    faults.write_text('[[faults]]\nkind = "process-kill"\nsatellite = "sat-1"\nservice = "power"\nat_seconds = 10\n')
-    assert_says(skyrack("up", "--faults", str(faults)), "process-kill of sat-1", "this run has no processes")
+    faults.write_text('[[faults]]\nkind = "clock-jump"\nsatellite = "sat-1"\nseconds = 10\nat_seconds = 10\n')
+    assert_says(skyrack("up", "--faults", str(faults)), "clock-jump of sat-1", "the twin has it")
